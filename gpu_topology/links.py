@@ -1,0 +1,101 @@
+"""The links between two GPUs, and what each carries.
+
+Figures are GB/s in one direction, one pair at a time on an idle machine: what a copy between the two GPUs
+reaches, not what the specification promises.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+
+class PcieAncestor(IntEnum):
+    """What two devices have in common in the PCIe tree, from the farthest to the nearest.
+
+    The names are those of `nvidia-smi topo -m`. NVML counts the other way round
+    (`NVML_TOPOLOGY_SYSTEM` 50 ... `NVML_TOPOLOGY_INTERNAL` 0).
+    """
+
+    SYS = 0
+    """Through the link between the sockets. Drivers before 384 call it SOC."""
+    NODE = 1
+    """Through the link between the PCIe host bridges of one NUMA node."""
+    PHB = 2
+    """Through one PCIe host bridge: the CPU."""
+    PXB = 3
+    """Through several PCIe switches, without a host bridge."""
+    PIX = 4
+    """Through one PCIe switch."""
+    PSB = 5
+    """On the same board."""
+
+
+PCIE_GBPS: Final = {
+    PcieAncestor.SYS: 24.2,
+    PcieAncestor.NODE: 26.3,
+    PcieAncestor.PHB: 26.3,
+    PcieAncestor.PXB: 26.3,
+    PcieAncestor.PIX: 26.3,
+    PcieAncestor.PSB: 26.3,
+}
+"""GB/s between two GPUs without NVLink, by their PCIe ancestor, for PCIe 4.0 x16.
+
+Measured with peer-to-peer copies between 4 RTX 6000 Ada: 26.3 within a NUMA node. Copies in both directions
+between 8 RTX PRO 6000 lose 8 % across the sockets (94.8 of 103.1 GB/s), hence SYS. One pair at a time sees no
+difference between the nearer ancestors; many pairs at once do, which is why sets of equal bandwidth are compared
+by locality next.
+"""
+
+NVLINK_GBPS: Final = {1: 18.3, 2: 23.9, 3: 22.9, 4: 20.9, 5: 41.5}
+"""GB/s of a single NVLink in one direction, by NVLink generation.
+
+1: 18.3 measured over one link between P100s (Dell C4130). 2: 47.9 over two between V100s (same source). 3: 274 to
+275 over twelve between A100s (HGX and bridged PCIe cards). 4: 376.5 over eighteen between H100s (HGX). 5: 747 over
+eighteen between GB200s.
+"""
+
+NVLINK_BRIDGE_GBPS: Final = 14.0
+"""GB/s of a single third-generation NVLink of RTX 3090, RTX A6000 and A40: the link rate that
+`nvidia-smi nvlink -s` reports, 14.06; no copy was measured."""
+
+UNKNOWN_NVLINK_GBPS: Final = 18.3
+"""GB/s of a single NVLink of unknown generation: the slowest that was measured, so that nothing is promised that
+the machine may not keep."""
+
+_GENERATION_BY_CHIP: Final = (
+    # First match wins: names that contain another come first.
+    ("GB300", 5), ("GB200", 5), ("B300", 5), ("B200", 5), ("B100", 5),
+    ("GH200", 4), ("H100", 4), ("H200", 4), ("H800", 4), ("H20", 4),
+    ("A100", 3), ("A800", 3), ("A30", 3),
+    ("V100", 2), ("QUADRO GV100", 2), ("TITAN V", 2),
+    ("QUADRO RTX", 2), ("TITAN RTX", 2), ("RTX 2080", 2),
+    ("P100", 1),
+)  # fmt: skip
+_BRIDGED_CHIPS: Final = ("A6000", "A40", "A5500", "A5000", "A4500", "RTX 3090")
+
+
+def nvlink_generation(product: str | None) -> int | None:
+    """The NVLink generation of a GPU model, or None where the name does not tell.
+
+    Args:
+        product: the name as NVML and `nvidia-smi -L` give it, such as "NVIDIA H100 80GB HBM3".
+    """
+    if product is None:
+        return None
+    name = product.upper()
+    if _is_bridged(name):
+        return 3
+    return next((generation for chip, generation in _GENERATION_BY_CHIP if chip in name), None)
+
+
+def nvlink_gbps(product: str | None) -> float:
+    """GB/s in one direction of a single NVLink of this GPU model."""
+    if product is not None and _is_bridged(product.upper()):
+        return NVLINK_BRIDGE_GBPS
+    generation = nvlink_generation(product)
+    return UNKNOWN_NVLINK_GBPS if generation is None else NVLINK_GBPS[generation]
+
+
+def _is_bridged(name: str) -> bool:
+    """Whether the name is of a workstation-class card, whose third-generation links run at the lower rate."""
+    words = name.replace("-", " ").split()
+    return any(chip in words or (" " in chip and chip in name) for chip in _BRIDGED_CHIPS)

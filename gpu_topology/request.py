@@ -1,0 +1,206 @@
+"""What a pod asks for: GPUs per container, and its wishes about their links.
+
+Read from the pod as the API server's JSON has it, by whoever decides about it: the extender when it ranks nodes, the
+agent when the kubelet asks which GPUs to take. Both decide alike because they read alike.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from gpu_topology.errors import WishError
+
+GPU_RESOURCE: Final = "nvidia.com/gpu"
+"""The extended resource of whole GPUs."""
+
+MIN_BANDWIDTH_ANNOTATION: Final = "gpu-scheduler/min-bandwidth-gbps"
+REQUIRE_ANNOTATION: Final = "gpu-scheduler/require"
+COMMUNICATION_ANNOTATION: Final = "gpu-scheduler/communication"
+
+
+class Require(StrEnum):
+    """What every two GPUs of a container must have in common: a hard wish."""
+
+    ANY = "any"
+    NUMA = "numa"
+    PCIE_SWITCH = "pcie-switch"
+    NVLINK = "nvlink"
+
+
+class Communication(StrEnum):
+    """How much the GPUs of a pod talk to each other: a soft wish."""
+
+    NONE = "none"
+    LIGHT = "light"
+    HEAVY = "heavy"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """A pod's `gpu-scheduler/*` annotations.
+
+    Attributes:
+        min_bandwidth_gbps: the least bandwidth, in GB/s, that a container's set may have; 0 where none is asked for.
+        require: what every pair of the set must have in common.
+        communication: as said by the pod, or None where it does not say: then heavy for a container with several
+            GPUs, none for one with a single GPU.
+    """
+
+    min_bandwidth_gbps: float = 0.0
+    require: Require = Require.ANY
+    communication: Communication | None = None
+
+    @property
+    def are_hard(self) -> bool:
+        """Whether some node could be refused because of them."""
+        return self.min_bandwidth_gbps > 0 or self.require is not Require.ANY
+
+
+class ContainerKind(StrEnum):
+    """How the kubelet treats a container's devices."""
+
+    INIT = "init"
+    """Runs to its end before the others; later containers reuse its devices."""
+    SIDECAR = "sidecar"
+    """An init container with `restartPolicy: Always`: keeps its devices for the pod's life."""
+    MAIN = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRequest:
+    """The whole GPUs that one container asks for."""
+
+    name: str
+    gpus: int
+    kind: ContainerKind = ContainerKind.MAIN
+
+
+@dataclass(frozen=True, slots=True)
+class GpuRequest:
+    """The whole GPUs that a pod asks for.
+
+    Attributes:
+        containers: the containers that ask for any, in the order in which the kubelet serves them.
+        wishes: what the pod wants of the links.
+    """
+
+    containers: tuple[ContainerRequest, ...] = ()
+    wishes: Wishes = field(default_factory=Wishes)
+
+    @property
+    def total(self) -> int:
+        """The number of GPUs that the scheduler counts for the pod.
+
+        Sidecars and main containers run together; an init container runs beside the sidecars started before it.
+        (k8s.io/component-helpers/resource, PodRequests.)
+        """
+        running = sidecars = peak = 0
+        for container in self.containers:
+            match container.kind:
+                case ContainerKind.INIT:
+                    peak = max(peak, sidecars + container.gpus)
+                case ContainerKind.SIDECAR:
+                    sidecars += container.gpus
+                case ContainerKind.MAIN:
+                    running += container.gpus
+        return max(peak, sidecars + running)
+
+
+def request_of(pod: Mapping[str, Any]) -> GpuRequest:
+    """The GPU request of a pod in the API server's JSON form.
+
+    Fields that are missing, null or of a foreign type count as not there: a pod that the API server has accepted is
+    well-formed, and one that was not must not stop the process.
+
+    Raises:
+        WishError: an annotation of ours cannot be read; the message names it and says what it may hold.
+    """
+    return GpuRequest(containers_of(pod), wishes_of(pod))
+
+
+def containers_of(pod: Mapping[str, Any]) -> tuple[ContainerRequest, ...]:
+    """The containers that ask for whole GPUs, in the order in which the kubelet serves them."""
+    spec = _mapping(pod.get("spec"))
+    found = []
+    for container in _sequence(spec.get("initContainers")):
+        sidecar = container.get("restartPolicy") == "Always"
+        found.append(_container(container, ContainerKind.SIDECAR if sidecar else ContainerKind.INIT))
+    found.extend(_container(container, ContainerKind.MAIN) for container in _sequence(spec.get("containers")))
+    return tuple(container for container in found if container.gpus > 0)
+
+
+def wishes_of(pod: Mapping[str, Any]) -> Wishes:
+    """The wishes that a pod's annotations express.
+
+    Raises:
+        WishError: as in `request_of`.
+    """
+    annotations = _mapping(_mapping(pod.get("metadata")).get("annotations"))
+    if not annotations:
+        return _NO_WISHES
+    return Wishes(
+        min_bandwidth_gbps=_bandwidth(annotations.get(MIN_BANDWIDTH_ANNOTATION)),
+        require=_choice(REQUIRE_ANNOTATION, annotations.get(REQUIRE_ANNOTATION), Require) or Require.ANY,
+        communication=_choice(COMMUNICATION_ANNOTATION, annotations.get(COMMUNICATION_ANNOTATION), Communication),
+    )
+
+
+_NO_WISHES: Final = Wishes()
+_MOST_DIGITS: Final = 9
+"""Of a count of GPUs; what is longer is not a count that any node could serve, and would be slow to read."""
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def _container(container: Mapping[str, Any], kind: ContainerKind) -> ContainerRequest:
+    resources = _mapping(container.get("resources"))
+    # For extended resources the API server makes requests and limits equal; a pod read before defaulting may have
+    # only limits.
+    quantity = _mapping(resources.get("requests")).get(GPU_RESOURCE)
+    if quantity is None:
+        quantity = _mapping(resources.get("limits")).get(GPU_RESOURCE)
+    return ContainerRequest(str(container.get("name", "")), _whole_number(quantity), kind)
+
+
+def _whole_number(quantity: object) -> int:
+    """The value of a Kubernetes quantity of an extended resource, which the API server holds to be whole."""
+    if isinstance(quantity, bool):
+        return 0
+    if isinstance(quantity, int):
+        return max(quantity, 0)
+    if isinstance(quantity, str) and quantity.isascii():
+        digits, thousands = (quantity[:-1], 1000) if quantity.endswith("k") else (quantity, 1)
+        if digits.isdigit() and len(digits) <= _MOST_DIGITS:
+            return int(digits) * thousands
+    return 0
+
+
+def _bandwidth(text: object) -> float:
+    if text is None:
+        return 0.0
+    try:
+        value = float(str(text))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise WishError(f'{MIN_BANDWIDTH_ANNOTATION} is {str(text)[:40]!r}: it must be a number of GB/s, such as "100"')
+    return value
+
+
+def _choice(annotation: str, text: object, choices: type[Choice]) -> Choice | None:
+    if text is None:
+        return None
+    try:
+        return choices(str(text))
+    except ValueError:
+        allowed = ", ".join(choices)
+        raise WishError(f"{annotation} is {str(text)[:40]!r}: it must be one of {allowed}") from None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _sequence(value: object) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

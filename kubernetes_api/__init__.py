@@ -1,0 +1,11 @@
+"""The API server, as far as this project needs it: the only package that knows the Kubernetes client.
+
+Objects are plain dictionaries in the API server's JSON form. The client's object models are left aside on purpose:
+they cost more time and memory than the annotations and the few fields that are read here.
+"""
+
+from kubernetes_api.cluster import Cluster, Resource
+from kubernetes_api.errors import ApiError, NotFoundError
+from kubernetes_api.reflector import Handler, Reflector
+
+__all__ = ["ApiError", "Cluster", "Handler", "NotFoundError", "Reflector", "Resource"]

@@ -1,0 +1,217 @@
+"""A connection to the API server: credentials, requests, lists, watches and patches."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import aiohttp
+import orjson
+from kubernetes.aio import config as kubernetes_config
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import ConfigException
+
+from gpu_topology.errors import SettingsError
+from kubernetes_api.errors import ApiError, ExpiredError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from pathlib import Path
+
+REQUEST_SECONDS: Final = 15.0
+"""How long one request may take. A healthy API server answers a list of 500 objects in well under a second."""
+WATCH_SECONDS: Final = 300
+"""After how long the API server ends a watch by itself, so that load spreads again over its replicas."""
+SILENCE_SECONDS: Final = 90.0
+"""A watch that brings not even a bookmark, due every minute, for so long is taken for dead and resumed."""
+PAGE_SIZE: Final = 500
+"""Objects per page of a list: what client-go uses."""
+
+_ERRORS_BY_STATUS: Final = {404: NotFoundError, 410: ExpiredError}
+
+
+class Resource(Enum):
+    """What can be listed and watched, over all namespaces."""
+
+    NODES = "/api/v1/nodes"
+    PODS = "/api/v1/pods"
+
+
+class Cluster:
+    """An API server and the identity that we have there.
+
+    Use `connect`, and close it, or use it as an asynchronous context manager.
+    """
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    @classmethod
+    async def connect(cls, kubeconfig: Path | None = None) -> Cluster:
+        """Read the credentials and make a client; nothing is sent yet.
+
+        Args:
+            kubeconfig: the file to use. None: the pod's service account, or outside of a pod the default file.
+
+        Raises:
+            SettingsError: there are no credentials, or they cannot be read.
+        """
+        configuration = Configuration()
+        try:
+            await _load_credentials(configuration, kubeconfig)
+        except (ConfigException, OSError) as error:
+            raise SettingsError(f"no usable credentials for the API server: {error}") from error
+        return cls(ApiClient(configuration))
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._client.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def get_node(self, name: str) -> dict[str, Any]:
+        """One node.
+
+        Raises:
+            NotFoundError: there is no such node.
+            ApiError: the API server refused, or could not be reached.
+        """
+        return await self._json("GET", f"{Resource.NODES.value}/{name}")
+
+    async def patch_node(self, name: str, *, annotations: Mapping[str, str | None]) -> None:
+        """Set annotations of a node and leave everything else; None removes a key.
+
+        Raises:
+            NotFoundError: there is no such node.
+            ApiError: the API server refused, or could not be reached.
+        """
+        body = {"metadata": {"annotations": dict(annotations)}}
+        await self._json("PATCH", f"{Resource.NODES.value}/{name}", body=body)
+
+    async def pages(
+        self, resource: Resource, *, field_selector: str = ""
+    ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+        """All objects of a resource, page by page, each with the list's resource version.
+
+        A watch from that version sees every later change. All pages are of the same moment.
+
+        Raises:
+            ExpiredError: the pages took so long that the server no longer keeps that moment: start again.
+            ApiError: the API server refused, or could not be reached.
+        """
+        query = {"limit": str(PAGE_SIZE), "fieldSelector": field_selector, "continue": ""}
+        while True:
+            page = await self._json("GET", resource.value, query=query)
+            metadata = page["metadata"]
+            yield page.get("items") or [], metadata["resourceVersion"]
+            query["continue"] = metadata.get("continue") or ""
+            if not query["continue"]:
+                return
+
+    async def watch(
+        self, resource: Resource, resource_version: str, *, field_selector: str = ""
+    ) -> AsyncGenerator[dict[str, Any]]:
+        """The changes after a resource version, as `{"type": ..., "object": ...}`, until the server ends the watch.
+
+        Raises:
+            ExpiredError: the resource version is no longer kept: list again.
+            ApiError: the API server refused, or the connection broke: resume from the last version seen.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+            "fieldSelector": field_selector,
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=SILENCE_SECONDS)
+        async with self._request("GET", resource.value, query=query, timeout=timeout) as response:
+            async for line in _lines(response):
+                event: dict[str, Any] = orjson.loads(line)
+                if event["type"] == "ERROR":
+                    raise _error_of(event["object"].get("code"), event["object"])
+                yield event
+
+    async def _json(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: object = None
+    ) -> dict[str, Any]:
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        async with self._request(method, path, query=query, body=body, timeout=timeout) as response:
+            answer: dict[str, Any] = orjson.loads(await response.read())
+            return answer
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  several limits, handed to the transport
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send one request; every failure, also while the answer is read, becomes an `ApiError`."""
+        headers = {"Accept": "application/json"}
+        if method == "PATCH":
+            headers["Content-Type"] = "application/merge-patch+json"
+        try:
+            parts = await self._client.param_serialize(
+                method,
+                path,
+                query_params=[(key, value) for key, value in (query or {}).items() if value],
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            answer = await self._client.call_api(*parts, _request_timeout=timeout)
+            async with answer.response as response:
+                await _check(response)
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
+            raise ApiError(f"{method} {path}: {type(error).__name__}: {error}") from error
+
+
+async def _load_credentials(configuration: Configuration, kubeconfig: Path | None) -> None:
+    if kubeconfig is not None:
+        await kubernetes_config.load_kube_config(
+            config_file=str(kubeconfig), client_configuration=configuration, persist_config=False
+        )
+        return
+    try:
+        kubernetes_config.load_incluster_config(client_configuration=configuration)
+    except ConfigException:
+        await kubernetes_config.load_kube_config(client_configuration=configuration, persist_config=False)
+
+
+async def _check(response: aiohttp.ClientResponse) -> None:
+    if response.status < 400:  # noqa: PLR2004  HTTP's own border between success and failure
+        return
+    text = await response.read()
+    try:
+        status = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        status = None
+    raise _error_of(response.status, status)
+
+
+def _error_of(code: int | None, status: object) -> ApiError:
+    """The error that a Kubernetes `Status` object speaks of."""
+    message = status.get("message") if isinstance(status, dict) else None
+    kind = _ERRORS_BY_STATUS.get(code or 0, ApiError)
+    return kind(str(message or f"the API server answered {code}"), code)
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The lines of a stream, as they come in; aiohttp's own reader limits their length."""
+    rest = b""
+    async for chunk in response.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                yield line

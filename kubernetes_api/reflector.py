@@ -1,0 +1,137 @@
+"""Keeps somebody up to date with all objects of one resource: list, watch, resume, and list again when lost."""
+
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any, Final, Protocol
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+
+from kubernetes_api.cluster import Cluster, Resource
+from kubernetes_api.errors import ApiError, ExpiredError
+
+LONGEST_PAUSE_SECONDS: Final = 15.0
+"""Between two tries while the API server is away: soon enough to be back, seldom enough not to press it."""
+
+_log = structlog.get_logger(__name__)
+
+
+Trim = Callable[[dict[str, Any]], dict[str, Any]]
+"""Makes an object smaller: keeps what the handler reads, `metadata.resourceVersion` included or not."""
+
+
+def _untrimmed(obj: dict[str, Any]) -> dict[str, Any]:
+    return obj
+
+
+class Handler(Protocol):
+    """Whoever wants to know. Called in the order of the changes, never twice at the same time."""
+
+    def replaced(self, objects: list[dict[str, Any]]) -> None:
+        """These are all the objects that exist: what is not among them is gone."""
+
+    def changed(self, obj: dict[str, Any]) -> None:
+        """An object was added or modified."""
+
+    def deleted(self, obj: dict[str, Any]) -> None:
+        """An object is gone; this is its last state."""
+
+
+class Reflector:
+    """Tells a handler of every object of a resource, and of every change from then on.
+
+    A watch that ends or breaks is resumed from the last resource version seen, so that nothing is missed and nothing
+    is listed again; when the API server no longer keeps that version, everything is listed anew.
+
+    Attributes:
+        synced: whether the first list has been handed over.
+        lists: how often everything was listed.
+        failures: how often a list or a watch failed.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        resource: Resource,
+        handler: Handler,
+        *,
+        field_selector: str = "",
+        trim: Trim = _untrimmed,
+    ) -> None:
+        self._cluster = cluster
+        self._resource = resource
+        self._handler = handler
+        self._field_selector = field_selector
+        self._trim = trim
+        self._version: str | None = None
+        self.synced = False
+        self.lists = 0
+        self.failures = 0
+
+    async def run(self) -> None:
+        """Work until cancelled. What the handler raises is a defect and ends the run."""
+        while True:
+            # There is no limit to the tries: without the API server there is nothing else to do.
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(ApiError),
+                wait=wait_exponential_jitter(initial=0.2, max=LONGEST_PAUSE_SECONDS, jitter=0.5),
+                before_sleep=self._note_failure,
+            ):
+                with attempt:
+                    await self._list_and_watch()
+
+    async def _list_and_watch(self) -> None:
+        """One list, where needed, and one watch, until the server ends it as agreed."""
+        try:
+            if self._version is None:
+                await self._list()
+            await self._watch()
+        except ExpiredError:
+            _log.info("watch expired, listing again", resource=self._resource.name)
+            self._version = None
+
+    async def _list(self) -> None:
+        objects: list[dict[str, Any]] = []
+        version = ""
+        async for page, version in self._cluster.pages(self._resource, field_selector=self._field_selector):  # noqa: B007  the last page's version is the list's
+            # Trimmed page by page: the whole of a large cluster's pods would not fit into our memory limit.
+            objects.extend(map(self._trim, page))
+        self._handler.replaced(objects)
+        self._version = version
+        self.lists += 1
+        self.synced = True
+        _log.info("listed", resource=self._resource.name, objects=len(objects))
+
+    async def _watch(self) -> None:
+        resumed_from = self._version
+        try:
+            await self._follow(self._version or "")
+        except ExpiredError:
+            raise
+        except ApiError as error:
+            if self._version == resumed_from:
+                raise
+            # It worked for a while, so it is worth an immediate new try; only a watch that never works has to pause.
+            self.failures += 1
+            _log.info("watch broke, resuming", resource=self._resource.name, error=str(error))
+
+    async def _follow(self, version: str) -> None:
+        events = self._cluster.watch(self._resource, version, field_selector=self._field_selector)
+        async with aclosing(events):
+            async for event in events:
+                obj = event["object"]
+                match event["type"]:
+                    case "ADDED" | "MODIFIED":
+                        self._handler.changed(self._trim(obj))
+                    case "DELETED":
+                        self._handler.deleted(self._trim(obj))
+                self._version = obj["metadata"]["resourceVersion"]
+
+    def _note_failure(self, state: RetryCallState) -> None:
+        self.failures += 1
+        _log.warning(
+            "API server does not serve us, trying again",
+            resource=self._resource.name,
+            error=str(state.outcome.exception()) if state.outcome else None,
+            pause_seconds=round(state.upcoming_sleep, 1),
+        )
