@@ -150,13 +150,18 @@ class NodeTopology:
         return ((first, second) for first in range(size) for second in range(first + 1, size))
 
 
-def _require_symmetric(name: str, matrix: tuple[tuple[object, ...], ...], size: int) -> None:
+def _require_symmetric(name: str, matrix: tuple[tuple[PcieAncestor | int | None, ...], ...], size: int) -> None:
     if len(matrix) != size or any(len(row) != size for row in matrix):
         raise TopologyError(f"{name}: not {size} x {size}, one row and one column for each GPU")
     for first in range(size):
         for second in range(first):
-            if matrix[first][second] != matrix[second][first]:
+            there, back = matrix[second][first], matrix[first][second]
+            if there != back:
                 raise TopologyError(
-                    f"{name}: GPU {second} and GPU {first} are linked by {matrix[second][first]} one way and "
-                    f"{matrix[first][second]} the other"
+                    f"{name}: GPU {second} and GPU {first} are linked by {_shown(there)} one way and "
+                    f"{_shown(back)} the other"
                 )
+
+
+def _shown(cell: PcieAncestor | int | None) -> str:
+    return cell.name if isinstance(cell, PcieAncestor) else str(cell)

@@ -74,7 +74,7 @@ class Reflector:
             # There is no limit to the tries: without the API server there is nothing else to do.
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(ApiError),
-                wait=wait_exponential_jitter(initial=0.2, max=LONGEST_PAUSE_SECONDS, jitter=0.5),
+                wait=wait_exponential_jitter(multiplier=0.2, max=LONGEST_PAUSE_SECONDS, jitter=0.5),
                 before_sleep=self._note_failure,
             ):
                 with attempt:

@@ -1,0 +1,64 @@
+"""Hypothesis strategies for the values of the core."""
+
+from hypothesis import strategies as st
+
+from gpu_topology.contract import Allocation, Holder, NodeState
+from gpu_topology.links import PcieAncestor
+from gpu_topology.topology import Gpu, Nic, NodeTopology
+
+_text = st.none() | st.text(max_size=12)
+_ancestor = st.none() | st.sampled_from(PcieAncestor)
+
+gpus = st.builds(
+    Gpu,
+    uuid=_text,
+    product=_text,
+    pci_bus_id=_text,
+    numa_node=st.none() | st.integers(0, 7),
+    cpu_affinity=_text,
+    memory_mib=st.none() | st.integers(0, 300_000),
+    mig_enabled=st.none() | st.booleans(),
+)
+
+
+@st.composite
+def topologies(draw: st.DrawFn, max_gpus: int = 6) -> NodeTopology:
+    """Any topology, sensible or not, as long as it does not contradict itself."""
+    size = draw(st.integers(0, max_gpus))
+    pcie: list[list[PcieAncestor | None]] = [[None] * size for _ in range(size)]
+    nvlinks = [[0] * size for _ in range(size)]
+    for first in range(size):
+        for second in range(first):
+            pcie[first][second] = pcie[second][first] = draw(_ancestor)
+            nvlinks[first][second] = nvlinks[second][first] = draw(st.integers(0, 18))
+    return NodeTopology(
+        gpus=tuple(draw(gpus) for _ in range(size)),
+        pcie=tuple(map(tuple, pcie)),
+        nvlinks=tuple(map(tuple, nvlinks)),
+        nvswitch=draw(st.none() | st.booleans()),
+        nvlinks_complete=draw(st.booleans()),
+        nics=tuple(
+            Nic(draw(st.text(max_size=8)), tuple(draw(_ancestor) for _ in range(size)))
+            for _ in range(draw(st.integers(0, 3)))
+        ),
+        clique=draw(_text),
+    )
+
+
+@st.composite
+def states(draw: st.DrawFn) -> NodeState:
+    """Any state in which nothing is both free and taken."""
+    order = draw(st.permutations(range(16)))
+    free_count = draw(st.integers(0, 16))
+    taken = order[free_count:]
+    held = draw(st.lists(st.sampled_from(taken), max_size=4)) if taken else []
+    unhealthy = draw(st.lists(st.sampled_from(taken), max_size=3)) if taken else []
+    return NodeState(
+        topology_hash=draw(st.text("0123456789abcdef", min_size=16, max_size=16)),
+        sequence=draw(st.integers(0, 2**53)),
+        free=draw(st.none() | st.just(tuple(order[:free_count]))),
+        held=tuple(Holder(draw(st.text(max_size=9)), draw(st.text(max_size=9)), (gpu,), draw(_text)) for gpu in held),
+        unhealthy={gpu: draw(st.text(max_size=20)) for gpu in unhealthy},
+        allocation=draw(st.sampled_from(Allocation)),
+        stale=draw(_text),
+    )

@@ -1,0 +1,133 @@
+"""The documentation says what the code does: every name is there, every example can be read, every link leads on."""
+
+import json
+import re
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+import yaml
+
+from extender.filter import TOPOLOGY_UNKNOWN
+from extender.reports import Knowledge
+from extender.settings import Settings
+from gpu_topology import contract, request
+from gpu_topology.contract import check_state, decode_state, decode_topology, encode_state, encode_topology
+from gpu_topology.placement import RefusalKind
+from gpu_topology.request import Communication, Require, wishes_of
+from tests.manifests.files import REPOSITORY, fenced_blocks, scheduler_config
+
+DOCS = REPOSITORY / "docs"
+CONTRACT_README = REPOSITORY / "gpu_topology" / "README.md"
+PAGES = [*sorted(DOCS.glob("*.md")), CONTRACT_README]
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+OWN_KEY = re.compile(r"gpu-scheduler/[a-z]+(?:-[a-z]+)*")
+ANNOTATIONS = {
+    value
+    for module in (contract, request)
+    for name, value in vars(module).items()
+    if name.endswith("_ANNOTATION") and isinstance(value, str)
+}
+
+
+def compact(example: str) -> str:
+    """JSON as it stands on a node: in one line without blanks."""
+    return json.dumps(json.loads(example), separators=(",", ":"))
+
+
+def keys_in(value: object) -> set[str]:
+    """All keys of a JSON value, however deep, but for those that are GPU indices."""
+    if isinstance(value, dict):
+        own = {key for key in value if not key.isdecimal()}
+        return own.union(*map(keys_in, value.values()))
+    return set().union(*map(keys_in, value)) if isinstance(value, list) else set()
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments by which a page's headings can be linked to, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("annotation", sorted(ANNOTATIONS))
+def test_every_annotation_is_documented(annotation: str) -> None:
+    """The constants of the contract and of the pod's request."""
+    assert f"`{annotation}`" in (DOCS / "annotations.md").read_text()
+
+
+@pytest.mark.parametrize("choices", [Require, Communication], ids=lambda choices: choices.__name__)
+def test_every_choice_of_a_wish_is_documented(choices: type[StrEnum]) -> None:
+    """In the order in which the code has them, in a table of its own."""
+    text = (DOCS / "annotations.md").read_text()
+    assert all(f"| `{choice}` |" in text for choice in choices)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_speaks_of_a_key_that_does_not_exist(page: Path) -> None:
+    """A key with our prefix is an annotation, or one of the namespace's objects as `<namespace>/<name>`."""
+    accounts = {"gpu-scheduler/scheduler", "gpu-scheduler/extender"}
+    assert set(OWN_KEY.findall(page.read_text())) <= ANNOTATIONS | accounts
+
+
+@pytest.mark.parametrize("kind", [*RefusalKind, TOPOLOGY_UNKNOWN])
+def test_every_kind_of_refusal_is_documented(kind: str) -> None:
+    """Whoever reads it in the log or off the metrics finds it in the table."""
+    assert f"| `{kind}` |" in (DOCS / "scheduling.md").read_text()
+
+
+def test_the_documented_weight_and_number_of_candidates_are_the_shipped_ones() -> None:
+    """The arithmetic on the page is worth nothing for other figures."""
+    text = " ".join((DOCS / "scheduling.md").read_text().split())
+    [extender] = scheduler_config()["extenders"]
+    assert f"`weight: {extender['weight']}`" in text
+    assert f"{Settings().max_candidates} unless `GPU_SCHEDULER_MAX_CANDIDATES`" in text
+
+
+@pytest.mark.parametrize("knowledge", Knowledge)
+def test_every_state_of_knowledge_has_a_remedy(knowledge: Knowledge) -> None:
+    """Whoever reads it off the metrics finds it in the table."""
+    assert f"| `{knowledge}` |" in (DOCS / "troubleshooting.md").read_text()
+
+
+def test_the_examples_of_the_contract_are_what_the_codec_writes() -> None:
+    """Read, written again, and together: the state's hash is that of the topology."""
+    topology_text, state_text = map(compact, fenced_blocks(CONTRACT_README, "json"))
+    topology, state = decode_topology(topology_text), decode_state(state_text)
+    assert encode_topology(topology) == topology_text
+    assert encode_state(state) == state_text
+    check_state(state, topology, topology_text)
+
+
+def test_every_field_of_the_contract_is_documented() -> None:
+    """Each has a row in a table, under its path."""
+    rows = set(re.findall(r"^\| `(?:\w+\[\]\.)?(\w+)` \|", CONTRACT_README.read_text(), re.MULTILINE))
+    examples = [json.loads(block) for block in fenced_blocks(CONTRACT_README, "json")]
+    assert keys_in(examples) == rows
+
+
+def test_the_wishes_of_the_example_pods_can_be_read() -> None:
+    """They show all three, so they have to be right."""
+    pods = [
+        pod
+        for path in (REPOSITORY / "manifests" / "examples").glob("*.yaml")
+        for pod in yaml.safe_load_all(path.read_text())
+    ]
+    assert any(wishes_of(pod).are_hard for pod in pods)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_yaml_block_can_be_read(page: Path) -> None:
+    """Whoever copies it gets what it says."""
+    for block in fenced_blocks(page, "yaml"):
+        assert list(yaml.safe_load_all(block))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """To a file of the repository, and to a heading of it where the link names one."""
+    for target, fragment in LINK.findall(page.read_text()):
+        if target.startswith(("http://", "https://")):
+            continue
+        linked = (page.parent / target).resolve() if target else page
+        assert linked.exists(), target
+        assert not fragment or fragment in anchors(linked), f"{target}#{fragment}"

@@ -1,0 +1,273 @@
+"""The manifests, applied to a real kube-apiserver as the documentation says, grant what is needed and no more."""
+
+import json
+import re
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from gpu_topology.contract import STATE_ANNOTATION
+from tests.control_plane import objects
+from tests.control_plane.client import Client
+from tests.control_plane.cluster import ControlPlane
+from tests.control_plane.ports import LOOPBACK, free_ports
+from tests.control_plane.processes import ChildProcess
+from tests.manifests import files
+from tests.manifests.files import BASE, REPOSITORY, Manifest, pod_specs, render, scheduler_config
+
+MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
+NODE = "manifests-node"
+POD = "manifests-pod"
+BINDING = {
+    "apiVersion": "v1",
+    "kind": "Binding",
+    "metadata": {"name": POD},
+    "target": {"apiVersion": "v1", "kind": "Node", "name": NODE},
+}
+
+Account = Callable[[str, str], httpx.Client]
+"""A connection to the API server with a token of a service account: its namespace and name."""
+
+
+class Kubectl:
+    """The real kubectl as the cluster's administrator; a warning of the API server is an error."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._command = [files.kubectl(), f"--kubeconfig={kubeconfig}"]
+
+    def __call__(self, *arguments: str, manifest: Manifest | None = None) -> "subprocess.CompletedProcess[str]":
+        command = [*self._command, *arguments, "--warnings-as-errors"]
+        text = None if manifest is None else json.dumps(manifest)
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def kubectl(control_plane: ControlPlane) -> Kubectl:
+    """Kubectl on a cluster that has the manifests."""
+    run = Kubectl(control_plane.kubeconfig())
+    done = run("apply", "--server-side", "-k", str(BASE))
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+@pytest.fixture
+def account(control_plane: ControlPlane, kubectl: Kubectl) -> Iterator[Account]:  # noqa: ARG001  makes the accounts
+    """Connects as a service account of the manifests."""
+    with ExitStack() as connections:
+
+        def connect(namespace: str, name: str) -> httpx.Client:
+            config = yaml.safe_load(control_plane.service_account_kubeconfig(namespace, name).read_text())
+            cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+            return connections.enter_context(
+                httpx.Client(
+                    base_url=cluster["server"],
+                    verify=ssl.create_default_context(cafile=cluster["certificate-authority"]),
+                    headers={"Authorization": f"Bearer {user['token']}"},
+                    trust_env=False,
+                )
+            )
+
+        yield connect
+
+
+@pytest.fixture
+def node(kubernetes_client: Client) -> None:
+    """A node with eight GPUs and nothing on it."""
+    kubernetes_client.create(objects.node(NODE, gpus=8))
+
+
+@pytest.fixture
+def pod(kubernetes_client: Client) -> None:
+    """A pod without GPUs that asks our scheduler."""
+    kubernetes_client.create(objects.pod(POD, scheduler_name="gpu-scheduler"))
+
+
+def test_everything_is_applied_without_a_warning_and_applied_again_unchanged(kubectl: Kubectl) -> None:
+    """What the API server keeps is what the manifests say."""
+    again = kubectl("apply", "--server-side", "-k", str(BASE))
+    assert (again.returncode, again.stderr) == (0, "")
+    assert len(again.stdout.splitlines()) == len(render(BASE))
+    difference = kubectl("diff", "--server-side", "-k", str(BASE))
+    assert difference.returncode == 0, difference.stdout + difference.stderr
+
+
+@pytest.mark.parametrize(
+    "example", sorted((REPOSITORY / "manifests/examples").glob("*.yaml")), ids=lambda path: path.name
+)
+def test_every_example_is_admitted(kubectl: Kubectl, example: Path) -> None:
+    """As far as the API server looks, without creating it."""
+    done = kubectl("create", "--dry-run=server", "-f", str(example))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace"), [("gpu-scheduler", "gpu-scheduler"), ("gpu-topology-agent", "gpu-topology-agent")]
+)
+def test_the_pods_pass_the_admission_of_their_namespace(kubectl: Kubectl, name: str, namespace: str) -> None:
+    """Pod Security and the priority class let them in."""
+    done = kubectl("create", "--dry-run=server", "-f-", manifest=pod_of(name, namespace))
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_schedulers_namespace_admits_no_pod_with_a_host_path(kubectl: Kubectl) -> None:
+    """Why the agent has a namespace of its own."""
+    done = kubectl("create", "--dry-run=server", "-f-", manifest=pod_of("gpu-topology-agent", "gpu-scheduler"))
+    assert done.returncode != 0
+    assert 'violates PodSecurity "restricted' in done.stderr
+    assert "hostPath" in done.stderr
+
+
+def pod_of(name: str, namespace: str) -> Manifest:
+    """A pod as the Deployment or DaemonSet of this name would create it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": dict(pod_specs(render(BASE)))[name],
+    }
+
+
+@pytest.mark.usefixtures("node")
+@pytest.mark.parametrize("page", ["annotations.md", "troubleshooting.md"])
+def test_the_documented_command_prints_a_nodes_state(control_plane: ControlPlane, kubectl: Kubectl, page: str) -> None:
+    """The path through the annotations is written as kubectl wants it."""
+    control_plane.client.patch("Node", NODE, {"metadata": {"annotations": {STATE_ANNOTATION: "the state"}}})
+    commands = "".join(files.fenced_blocks(REPOSITORY / "docs" / page, "sh"))
+    paths = re.findall(r"kubectl get node NODE -o (jsonpath='[^']*')", commands)
+    assert paths
+    for path in paths:
+        assert kubectl("get", "node", NODE, "-o", path.replace("'", "")).stdout == "the state"
+
+
+@pytest.mark.usefixtures("kubectl", "node")
+def test_kube_scheduler_leads_and_binds_with_the_rights_of_the_manifests(
+    control_plane: ControlPlane, kubernetes_client: Client, extender: str
+) -> None:
+    """As the service accounts, it takes its own lease, asks the extender, binds, and nothing is forbidden."""
+    config = scheduler_config()
+    config["extenders"][0]["urlPrefix"] = extender
+    kubeconfig = control_plane.service_account_kubeconfig("gpu-scheduler", "scheduler")
+    with control_plane.start_scheduler(config, kubeconfig=kubeconfig, name="manifests-scheduler") as scheduler:
+        kubernetes_client.wait_for(
+            "Lease", "gpu-scheduler", is_held, namespace="gpu-scheduler", api_version="coordination.k8s.io/v1"
+        )
+        kubernetes_client.create(objects.pod(POD, gpus=2, scheduler_name="gpu-scheduler"))
+        bound = kubernetes_client.wait_for("Pod", POD, objects.is_bound)
+        log = scheduler.log.read_text()
+    assert bound["spec"]["nodeName"] == NODE
+    assert "forbidden" not in log
+
+
+@pytest.fixture
+def extender(control_plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> Iterator[str]:  # noqa: ARG001  the accounts
+    """The real extender as its service account; the URL of its verbs."""
+    verbs, probes = free_ports(2)
+    kubeconfig = control_plane.service_account_kubeconfig("gpu-scheduler", "extender")
+    options = [f"--verbs-port={verbs}", f"--probes-host={LOOPBACK}", f"--probes-port={probes}"]
+    command = [sys.executable, "-m", "extender", f"--kubeconfig={kubeconfig}", *options]
+    with ChildProcess("extender", command, log=tmp_path / "extender.log", ready=lambda: answers(probes)):
+        yield f"http://{LOOPBACK}:{verbs}"
+
+
+def answers(probes: int) -> bool:
+    """Whether an extender says that its books are complete."""
+    try:
+        return httpx.get(f"http://{LOOPBACK}:{probes}/readyz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def is_held(lease: Manifest) -> bool:
+    """Whether a scheduler leads."""
+    return bool(lease["spec"].get("holderIdentity"))
+
+
+def test_the_scheduler_may_not_touch_the_lease_of_the_default_one_elsewhere(account: Account) -> None:
+    """Its lease is the only one in its namespace that it may renew."""
+    scheduler = account("gpu-scheduler", "scheduler")
+    leases = "/apis/coordination.k8s.io/v1/namespaces/gpu-scheduler/leases"
+    assert scheduler.get(f"{leases}/gpu-scheduler").status_code in {200, 404}
+    assert scheduler.get(f"{leases}/another").status_code == 403
+
+
+def test_the_scheduler_may_read_whom_to_trust(account: Account) -> None:
+    """Without it, kube-scheduler refuses everybody who asks for its metrics."""
+    path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
+    assert account("gpu-scheduler", "scheduler").get(path).status_code == 200
+
+
+@pytest.mark.usefixtures("node")
+def test_the_agent_may_watch_and_annotate_nodes(account: Account) -> None:
+    """All that it does."""
+    agent = account("gpu-topology-agent", "agent")
+    patch = {"metadata": {"annotations": {STATE_ANNOTATION: "{}"}}}
+    assert agent.get(f"/api/v1/nodes/{NODE}").status_code == 200
+    assert agent.patch(f"/api/v1/nodes/{NODE}", json=patch, headers=MERGE_PATCH).status_code == 200
+    may_follow(agent, "nodes", f"metadata.name={NODE}")
+
+
+@pytest.mark.usefixtures("node", "pod")
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", f"/api/v1/nodes/{NODE}"),
+        ("PATCH", f"/api/v1/nodes/{NODE}/status"),
+        ("GET", "/api/v1/pods"),
+        ("GET", "/api/v1/secrets"),
+        ("GET", "/api/v1/namespaces/gpu-scheduler/secrets/extender-token"),
+        ("PATCH", f"/api/v1/namespaces/default/pods/{POD}"),
+        ("DELETE", f"/api/v1/namespaces/default/pods/{POD}"),
+        ("POST", f"/api/v1/namespaces/default/pods/{POD}/binding"),
+    ],
+)
+def test_the_agent_may_do_nothing_else(account: Account, method: str, path: str) -> None:
+    """It runs as uid 0 on every GPU node: what it cannot do matters."""
+    refused(account("gpu-topology-agent", "agent"), method, path)
+
+
+@pytest.mark.parametrize(("resource", "selector"), [("nodes", ""), ("pods", "spec.nodeName!=")])
+def test_the_extender_may_follow_nodes_and_pods(account: Account, resource: str, selector: str) -> None:
+    """What its books are kept from."""
+    may_follow(account("gpu-scheduler", "extender"), resource, selector)
+
+
+def may_follow(connection: httpx.Client, resource: str, selector: str) -> None:
+    """List and watch a resource."""
+    query = {"fieldSelector": selector, "timeoutSeconds": "1"}
+    assert connection.get(f"/api/v1/{resource}", params=query).status_code == 200
+    with connection.stream("GET", f"/api/v1/{resource}", params=query | {"watch": "true"}) as answer:
+        assert answer.status_code == 200
+
+
+@pytest.mark.usefixtures("node", "pod")
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", f"/api/v1/namespaces/default/pods/{POD}/binding"),
+        ("POST", "/api/v1/namespaces/default/bindings"),
+        ("DELETE", f"/api/v1/namespaces/default/pods/{POD}"),
+        ("PATCH", f"/api/v1/namespaces/default/pods/{POD}"),
+        ("PATCH", f"/api/v1/nodes/{NODE}"),
+        ("DELETE", f"/api/v1/nodes/{NODE}"),
+        ("GET", "/api/v1/secrets"),
+        ("GET", "/apis/coordination.k8s.io/v1/namespaces/gpu-scheduler/leases/gpu-scheduler"),
+    ],
+)
+def test_the_extender_may_do_nothing_else(account: Account, method: str, path: str) -> None:
+    """Though it shares a pod with the scheduler, it has none of the scheduler's rights."""
+    refused(account("gpu-scheduler", "extender"), method, path)
+
+
+def refused(connection: httpx.Client, method: str, path: str) -> None:
+    """Send a request that would be valid from somebody else, and see it forbidden."""
+    body = {"POST": BINDING, "PATCH": {"metadata": {"annotations": {"example": "true"}}}}.get(method)
+    headers = MERGE_PATCH if method == "PATCH" else None
+    answer = connection.request(method, path, json=body, headers=headers)
+    assert answer.status_code == 403, answer.text
