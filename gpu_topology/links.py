@@ -29,21 +29,53 @@ class PcieAncestor(IntEnum):
     """On the same board."""
 
 
-PCIE_GBPS: Final = {
-    PcieAncestor.SYS: 24.2,
-    PcieAncestor.NODE: 26.3,
-    PcieAncestor.PHB: 26.3,
-    PcieAncestor.PXB: 26.3,
-    PcieAncestor.PIX: 26.3,
-    PcieAncestor.PSB: 26.3,
-}
-"""GB/s between two GPUs without NVLink, by their PCIe ancestor, for PCIe 4.0 x16.
+PCIE_GENERATION_GBPS: Final = {3: 13.1, 4: 26.3, 5: 54.8}
+"""GB/s between two GPUs of one NUMA node over PCIe x16, by PCIe generation.
 
-Measured with peer-to-peer copies between 4 RTX 6000 Ada: 26.3 within a NUMA node. Copies in both directions
-between 8 RTX PRO 6000 lose 8 % across the sockets (94.8 of 103.1 GB/s), hence SYS. One pair at a time sees no
-difference between the nearer ancestors; many pairs at once do, which is why sets of equal bandwidth are compared
-by locality next.
+4: 26.3 measured between RTX 6000 Ada. 5: 54.8 measured between RTX PRO 6000. 3: half of 4, as its signalling rate is
+(8 of 16 GT/s); no peer-to-peer copy was measured, one staged through the host reached 11.4 (TITAN RTX). One pair at a
+time sees no difference between the nearer ancestors; many pairs at once do, which is why sets of equal bandwidth are
+compared by locality next.
 """
+
+ACROSS_SOCKETS: Final = 0.92
+"""The share of PCIe bandwidth that is left across the sockets: 94.8 of 103.1 GB/s, copying in both directions between
+8 RTX PRO 6000."""
+
+UNKNOWN_PCIE_GENERATION: Final = 3
+"""What a GPU of unknown model counts as: the slowest, so that nothing is promised that the machine may not keep, and
+so that no PCIe path looks better than an NVLink of unknown generation."""
+
+
+def pcie_gbps(ancestor: PcieAncestor | None, product: str | None = None) -> float:
+    """GB/s in one direction between two GPUs of this model without NVLink.
+
+    Args:
+        ancestor: what the two have in common; None is unknown and counts as the farthest.
+        product: the name as NVML and `nvidia-smi -L` give it; None is unknown.
+    """
+    within = PCIE_GENERATION_GBPS[pcie_generation(product)]
+    across = ancestor is None or ancestor is PcieAncestor.SYS
+    return round(within * ACROSS_SOCKETS, 1) if across else within
+
+
+def pcie_generation(product: str | None) -> int:
+    """The PCIe generation of a GPU model, `UNKNOWN_PCIE_GENERATION` where the name does not tell."""
+    name = (product or "").upper()
+    known = (generation for chip, generation in _PCIE_GENERATION_BY_CHIP if chip in name)
+    return next(known, UNKNOWN_PCIE_GENERATION)
+
+
+_PCIE_GENERATION_BY_CHIP: Final = (
+    # First match wins: names that contain another come first.
+    ("GB300", 5), ("GB200", 5), ("B300", 5), ("B200", 5), ("B100", 5), ("RTX PRO", 5), ("GEFORCE RTX 50", 5),
+    ("GH200", 5), ("H100", 5), ("H200", 5), ("H800", 5), ("H20", 5),
+    ("A100", 4), ("A800", 4), ("A30", 4), ("A40", 4), ("A10", 4), ("A16", 4), ("A2", 4), ("L40", 4), ("L4", 4),
+    ("RTX A", 4), ("ADA", 4), ("GEFORCE RTX 30", 4), ("GEFORCE RTX 40", 4),
+)  # fmt: skip
+
+PCIE_GBPS: Final = {ancestor: pcie_gbps(ancestor) for ancestor in PcieAncestor}
+"""GB/s between two GPUs of unknown model without NVLink, by their PCIe ancestor."""
 
 NVLINK_GBPS: Final = {1: 18.3, 2: 23.9, 3: 22.9, 4: 20.9, 5: 41.5}
 """GB/s of a single NVLink in one direction, by NVLink generation.

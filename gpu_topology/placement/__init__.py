@@ -1,0 +1,44 @@
+"""The best set of GPUs for a pod on a node, what it costs the others, and how nodes compare.
+
+`tables_of(topology)` gives the tables that all nodes with the same links share; `assess` says what a pod would get on
+one of them; `rank` turns the assessments of all candidates into scores.
+"""
+
+from collections.abc import Sequence
+
+from gpu_topology.placement import vendor
+from gpu_topology.placement.assess import Assessment, assess
+from gpu_topology.placement.leftover import DEFAULT_DEMAND, Demand
+from gpu_topology.placement.masks import gpus_of, mask_of
+from gpu_topology.placement.rank import rank
+from gpu_topology.placement.refuse import Refusal, RefusalKind
+from gpu_topology.placement.sharing import tables_of
+from gpu_topology.placement.tables import LinkTables
+from gpu_topology.placement.worth import Locality, SetWorth, WorthModel
+
+__all__ = [
+    "DEFAULT_DEMAND",
+    "Assessment",
+    "Demand",
+    "LinkTables",
+    "Locality",
+    "Refusal",
+    "RefusalKind",
+    "SetWorth",
+    "WorthModel",
+    "assess",
+    "gpus_of",
+    "mask_of",
+    "rank",
+    "tables_of",
+    "vendor_pick",
+]
+
+
+def vendor_pick(tables: LinkTables, order: Sequence[int], size: int, required: Sequence[int] = ()) -> tuple[int, ...]:
+    """The GPUs that NVIDIA's device plugin picks from one list of the free GPUs (`vendor.pick`).
+
+    Raises:
+        VendorCrash: the plugin would crash.
+    """
+    return vendor.pick(tables.graph.vendor_scores, order, size, required)
