@@ -55,4 +55,4 @@ lock: install ## Bring the lock file up to date with pyproject.toml. Hashes only
 
 .PHONY: protos
 protos: install ## Generate the gRPC stubs of the kubelet's API again.
-	$(RUN) grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. --grpc_python_out=. topology_agent/kubelet/podresources.proto
+	$(RUN) grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. topology_agent/kubelet/podresources.proto

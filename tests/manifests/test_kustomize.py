@@ -101,10 +101,11 @@ def test_the_scheduler_pod_runs_without_root() -> None:
     assert context["runAsUser"] > 0
 
 
-def test_the_agent_sees_one_folder_of_its_host_and_cannot_write_there() -> None:
-    """The kubelet's PodResources socket is all that it needs."""
+def test_the_agent_sees_two_folders_of_its_host_and_cannot_write_there() -> None:
+    """The kubelet's PodResources socket, and sysfs for NUMA nodes and network cards, are all that it needs."""
     spec = agent_pod()
-    assert [volume["hostPath"]["path"] for volume in spec["volumes"]] == ["/var/lib/kubelet/pod-resources"]
+    paths = [volume["hostPath"]["path"] for volume in spec["volumes"]]
+    assert paths == ["/var/lib/kubelet/pod-resources", "/sys"]
     assert all(mount["readOnly"] for container in containers(spec) for mount in container["volumeMounts"])
 
 

@@ -1,0 +1,293 @@
+"""The GPUs of this node as the NVIDIA driver tells of them through NVML: the only file that knows pynvml.
+
+A driver may not support a call, and any call may fail; what it does not answer is None, never a guess. A GPU that no
+longer answers stays in its place with what is known of it and is named in `Reading.unhealthy`; the others are read as
+if it had not happened. Only what takes away all GPUs at once raises: no driver, no GPU, or a driver that goes away.
+
+GPUs are numbered as NVML and `nvidia-smi` number them, by PCI bus id. A PCI bus id is written as the kernel writes it
+("0000:07:00.0"), where NVML would write a domain of eight digits.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from ctypes import byref
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import pynvml
+
+from gpu_topology.errors import SourceError
+from gpu_topology.links import PcieAncestor
+from gpu_topology.topology import Ancestors, Gpu, NodeTopology
+from topology_agent.sources import sysfs
+from topology_agent.sources.nvlinks import FarEnd, Ports, all_known, links_of_pairs, through_nvswitch
+
+_SYSFS_ROOT: Final = Path("/sys")
+_BYTES_PER_MIB: Final = 2**20
+_ANCESTORS: Final = {
+    pynvml.NVML_TOPOLOGY_INTERNAL: PcieAncestor.PSB,
+    pynvml.NVML_TOPOLOGY_SINGLE: PcieAncestor.PIX,
+    pynvml.NVML_TOPOLOGY_MULTIPLE: PcieAncestor.PXB,
+    pynvml.NVML_TOPOLOGY_HOSTBRIDGE: PcieAncestor.PHB,
+    pynvml.NVML_TOPOLOGY_NODE: PcieAncestor.NODE,
+    pynvml.NVML_TOPOLOGY_SYSTEM: PcieAncestor.SYS,
+}
+_FAR_ENDS: Final = {
+    pynvml.NVML_NVLINK_DEVICE_TYPE_SWITCH: FarEnd.SWITCH,
+    pynvml.NVML_NVLINK_DEVICE_TYPE_IBMNPU: FarEnd.ELSEWHERE,
+}
+_NO_SUCH_THING: Final = (pynvml.NVMLError_NotSupported, pynvml.NVMLError_InvalidArgument)
+_GPU_GONE: Final = (pynvml.NVMLError_GpuIsLost, pynvml.NVMLError_ResetRequired)
+_DRIVER_GONE: Final = (
+    pynvml.NVMLError_Uninitialized,
+    pynvml.NVMLError_DriverNotLoaded,
+    pynvml.NVMLError_LibRmVersionMismatch,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What NVML told at one moment.
+
+    Attributes:
+        topology: every GPU that NVML counts, those that do not answer included.
+        unhealthy: GPU index to the reason, for a person to read, of every GPU that does not answer.
+    """
+
+    topology: NodeTopology
+    unhealthy: Mapping[int, str] = field(default_factory=dict)
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """Keep NVML initialised; NVML counts its users, so sessions may be nested.
+
+    Raises:
+        SourceError: the NVIDIA driver or its library is not there, or does not start.
+    """
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError_LibraryNotFound as error:
+        raise SourceError(
+            "NVML's library libnvidia-ml.so.1 was not found: the NVIDIA driver is not installed on this node, or not "
+            "visible in this container."
+        ) from error
+    except pynvml.NVMLError as error:
+        raise SourceError(f"The NVIDIA driver does not start: {error}.") from error
+    try:
+        yield
+    finally:
+        # A driver that went away in the meantime has nothing left to shut down.
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def read_topology(sysfs_root: Path = _SYSFS_ROOT) -> NodeTopology:
+    """The GPUs of this node and their links; see `read_node`, which also tells which GPUs do not answer."""
+    return read_node(sysfs_root).topology
+
+
+def read_node(sysfs_root: Path = _SYSFS_ROOT) -> Reading:
+    """The GPUs of this node, their links, and which of them do not answer.
+
+    Args:
+        sysfs_root: where the host's sysfs is mounted.
+
+    Raises:
+        SourceError: there is no NVIDIA driver or no GPU, or the driver goes away while it is read.
+    """
+    with session():
+        devices = [_Device.open(index) for index in range(_gpu_count())]
+        topology = _topology(devices, sysfs_root)
+        unhealthy = {device.index: device.gone for device in devices if device.gone is not None}
+        return Reading(topology, unhealthy)
+
+
+class _Fabric(NamedTuple):
+    """A partition of an NVSwitch fabric."""
+
+    cluster: UUID
+    clique: int
+
+    def __str__(self) -> str:
+        return f"{self.cluster}.{self.clique}"
+
+
+@dataclass(slots=True)
+class _Device:
+    """One GPU that NVML is asked about.
+
+    Attributes:
+        handle: NVML's own, or None where NVML gives none.
+        gone: why it does not answer; it is then asked no more.
+    """
+
+    index: int
+    handle: Any = None
+    gone: str | None = None
+
+    @classmethod
+    def open(cls, index: int) -> "_Device":
+        try:
+            return cls(index, handle=pynvml.nvmlDeviceGetHandleByIndex(index))
+        except _DRIVER_GONE as error:
+            raise _driver_gone(error) from error
+        except pynvml.NVMLError as error:
+            return cls(index, gone=f"NVML cannot open it: {error}")
+
+    def ask(self, function: Callable[..., Any], *arguments: Any, if_none: Any = None) -> Any:
+        """What NVML answers, or None where it does not.
+
+        Args:
+            function: of pynvml; takes the handle first.
+            arguments: what it takes besides.
+            if_none: the answer where NVML says that the GPU has no such thing.
+
+        Raises:
+            SourceError: the driver went away.
+        """
+        if self.gone is not None:
+            return None
+        try:
+            return function(self.handle, *arguments)
+        except _NO_SUCH_THING:
+            return if_none
+        except _GPU_GONE as error:
+            self.gone = f"NVML says: {error}"
+        except _DRIVER_GONE as error:
+            raise _driver_gone(error) from error
+        except (pynvml.NVMLError, UnicodeDecodeError):
+            pass  # a call that this driver does not support or that failed: unknown
+        return None
+
+
+def _driver_gone(error: pynvml.NVMLError) -> SourceError:
+    return SourceError(f"The NVIDIA driver went away while the GPUs were read: {error}.")
+
+
+def _gpu_count() -> int:
+    try:
+        count = int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError as error:
+        raise SourceError(f"NVML cannot count the GPUs: {error}.") from error
+    if count == 0:
+        raise SourceError("NVML finds no GPU on this node.")
+    return count
+
+
+def _topology(devices: Sequence[_Device], sysfs_root: Path) -> NodeTopology:
+    addresses = [_address(device.ask(pynvml.nvmlDeviceGetPciInfo)) for device in devices]
+    indices = {address: index for index, address in enumerate(addresses) if address is not None}
+    pci_devices = [None if address is None else sysfs.find_pci_device(sysfs_root, address) for address in addresses]
+    gpus = tuple(_gpu(*described) for described in zip(devices, addresses, pci_devices, strict=True))
+    fabrics = [_fabric(device) for device in devices]
+    ports = [_ports(device, indices, fabric) for device, fabric in zip(devices, fabrics, strict=True)]
+    return NodeTopology(
+        gpus=gpus,
+        pcie=_pcie_ancestors(devices),
+        nvlinks=links_of_pairs(ports),
+        nvswitch=through_nvswitch(ports),
+        nvlinks_complete=all_known(ports),
+        nics=sysfs.find_nics(sysfs_root, pci_devices),
+        clique=_clique(devices, fabrics),
+    )
+
+
+def _gpu(device: _Device, address: str | None, pci_device: sysfs.PciDevice | None) -> Gpu:
+    memory = device.ask(pynvml.nvmlDeviceGetMemoryInfo)
+    mig_modes = device.ask(pynvml.nvmlDeviceGetMigMode)
+    return Gpu(
+        uuid=device.ask(pynvml.nvmlDeviceGetUUID),
+        product=device.ask(pynvml.nvmlDeviceGetName),
+        pci_bus_id=address,
+        numa_node=None if pci_device is None else pci_device.numa_node,
+        cpu_affinity=None if pci_device is None else pci_device.cpu_affinity,
+        memory_mib=None if memory is None else memory.total // _BYTES_PER_MIB,
+        mig_enabled=None if mig_modes is None else mig_modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE,
+    )
+
+
+def _address(pci_info: Any) -> str | None:
+    """The PCI address of an nvmlPciInfo_t; a GPU is always function 0 of its device."""
+    if pci_info is None:
+        return None
+    return f"{pci_info.domain:04x}:{pci_info.bus:02x}:{pci_info.device:02x}.0"
+
+
+def _pcie_ancestors(devices: Sequence[_Device]) -> tuple[Ancestors, ...]:
+    matrix: list[list[PcieAncestor | None]] = [[None] * len(devices) for _ in devices]
+    for second in devices:
+        for first in devices[: second.index]:
+            ancestor = _pcie_ancestor(first, second)
+            matrix[first.index][second.index] = matrix[second.index][first.index] = ancestor
+    return tuple(tuple(row) for row in matrix)
+
+
+def _pcie_ancestor(first: _Device, second: _Device) -> PcieAncestor | None:
+    if first.gone is not None or second.gone is not None:
+        return None
+    try:
+        level = pynvml.nvmlDeviceGetTopologyCommonAncestor(first.handle, second.handle)
+    except _DRIVER_GONE as error:
+        raise _driver_gone(error) from error
+    except pynvml.NVMLError:
+        return None  # if a GPU is lost: which of the two is not said here, their own calls tell
+    return _ANCESTORS.get(level)
+
+
+def _ports(device: _Device, indices: Mapping[str, int], fabric: _Fabric | None) -> Ports:
+    ports = Ports.of(_far_ends(device, indices, registered=fabric is not None), None if fabric is None else str(fabric))
+    # A GPU that does not answer reaches no other: no links is then what is known, not what is missing.
+    return ports if device.gone is None else Ports()
+
+
+def _far_ends(device: _Device, indices: Mapping[str, int], *, registered: bool) -> Iterator[int | FarEnd]:
+    """What each active link leads to; a GPU of this node is given by its index."""
+    for link in range(pynvml.NVML_NVLINK_MAX_LINKS):
+        state = device.ask(pynvml.nvmlDeviceGetNvLinkState, link, if_none=pynvml.NVML_FEATURE_DISABLED)
+        if state is None:
+            yield FarEnd.UNKNOWN
+        elif state == pynvml.NVML_FEATURE_ENABLED:
+            yield _far_end(device, link, indices, registered=registered)
+
+
+def _far_end(device: _Device, link: int, indices: Mapping[str, int], *, registered: bool) -> int | FarEnd:
+    """What one link leads to.
+
+    Drivers before 465 do not tell what kind of device it is, virtual machines may hide an NVSwitch, and those of
+    multi-node systems are in other machines. A GPU that is registered with a fabric manager says that it is behind
+    an NVSwitch (nvml.h, nvmlDeviceGetGpuFabricInfo): then so is a link of which nothing else is told.
+    """
+    kind = device.ask(pynvml.nvmlDeviceGetNvLinkRemoteDeviceType, link)
+    if kind in _FAR_ENDS:
+        return _FAR_ENDS[kind]
+    address = _address(device.ask(pynvml.nvmlDeviceGetNvLinkRemotePciInfo, link))
+    if address is not None and address in indices:
+        return indices[address]
+    if kind == pynvml.NVML_NVLINK_DEVICE_TYPE_GPU:
+        return FarEnd.UNKNOWN if address is None else FarEnd.ELSEWHERE
+    return FarEnd.SWITCH if registered else FarEnd.UNKNOWN
+
+
+def _fabric(device: _Device) -> _Fabric | None:
+    """Where in an NVSwitch fabric the GPU is registered; None until it is, and where there is no fabric manager."""
+    info = pynvml.c_nvmlGpuFabricInfoV_t()
+    if device.ask(pynvml.nvmlDeviceGetGpuFabricInfoV, byref(info)) is None:
+        info = pynvml.c_nvmlGpuFabricInfo_t()
+        if device.ask(pynvml.nvmlDeviceGetGpuFabricInfo, byref(info)) is None:
+            return None
+    if info.state != pynvml.NVML_GPU_FABRIC_STATE_COMPLETED or info.status != pynvml.NVML_SUCCESS:
+        return None
+    return _Fabric(UUID(bytes=bytes(info.clusterUuid)), int(info.cliqueId))
+
+
+def _clique(devices: Sequence[_Device], fabrics: Sequence[_Fabric | None]) -> str | None:
+    """The multi-node clique of the node: that of all GPUs that answer, or None where they differ or one has none.
+
+    A fabric that ends at the machine, such as an HGX board's, has a cluster UUID of zeros.
+    """
+    answers = {fabric for device, fabric in zip(devices, fabrics, strict=True) if device.gone is None}
+    fabric = answers.pop() if len(answers) == 1 else None
+    return None if fabric is None or fabric.cluster.int == 0 else str(fabric)
