@@ -74,9 +74,6 @@ _PCIE_GENERATION_BY_CHIP: Final = (
     ("RTX A", 4), ("ADA", 4), ("GEFORCE RTX 30", 4), ("GEFORCE RTX 40", 4),
 )  # fmt: skip
 
-PCIE_GBPS: Final = {ancestor: pcie_gbps(ancestor) for ancestor in PcieAncestor}
-"""GB/s between two GPUs of unknown model without NVLink, by their PCIe ancestor."""
-
 NVLINK_GBPS: Final = {1: 18.3, 2: 23.9, 3: 22.9, 4: 20.9, 5: 41.5}
 """GB/s of a single NVLink in one direction, by NVLink generation.
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import networkx as nx
 
 from gpu_topology.errors import TopologyError
-from gpu_topology.links import PCIE_GBPS, PcieAncestor, nvlink_gbps
+from gpu_topology.links import PcieAncestor, nvlink_gbps, pcie_gbps
 
 Ancestors: TypeAlias = tuple[PcieAncestor | None, ...]
 """The PCIe ancestor that a device shares with each GPU; None where unknown, and with itself."""
@@ -51,8 +51,8 @@ class NodeTopology:
         nvlinks: n x n; how many active NVLinks join the pair. On an NVSwitch machine every GPU reaches every other
             through all of its links, so a pair has as many as the port with fewer.
         nvswitch: whether NVLinks go through an NVSwitch; None where the source cannot tell or no NVLink exists.
-        nvlinks_complete: False where the source may have left NVLinks out, as `nvidia-smi topo -mp` does: then a 0
-            is a lower bound.
+        nvlinks_complete: False where the source may have left NVLinks out, as `nvidia-smi topo -mp` does: then every
+            count is a lower bound.
         nics: network cards.
         clique: "<cluster UUID>.<clique id>" of the multi-node NVLink fabric that this node belongs to, or None.
 
@@ -96,17 +96,14 @@ class NodeTopology:
 
     @cached_property
     def _bandwidths(self) -> tuple[tuple[float, ...], ...]:
-        per_link = [nvlink_gbps(gpu.product) for gpu in self.gpus]
-
-        def bandwidth(first: int, second: int) -> float:
-            links = self.nvlinks[first][second]
-            if links:
-                return round(links * min(per_link[first], per_link[second]), 1)
-            ancestor = self.pcie[first][second]
-            return PCIE_GBPS[PcieAncestor.SYS if ancestor is None else ancestor]
-
         size = range(len(self.gpus))
-        return tuple(tuple(0.0 if i == j else bandwidth(i, j) for j in size) for i in size)
+        return tuple(tuple(0.0 if i == j else self._bandwidth(i, j) for j in size) for i in size)
+
+    def _bandwidth(self, first: int, second: int) -> float:
+        products = {self.gpus[first].product, self.gpus[second].product}
+        if links := self.nvlinks[first][second]:
+            return round(links * min(map(nvlink_gbps, products)), 1)
+        return min(pcie_gbps(self.pcie[first][second], product) for product in products)
 
     def graph(self) -> "nx.Graph[int]":
         """The GPUs as nodes and every pair as an edge.

@@ -26,6 +26,7 @@ from gpu_topology.request import Require
 
 _FEW_SETS: Final = 2048
 _RING_STARTS: Final = 4
+_MOST_GPUS: Final = 64  # a set is a mask in an unsigned 64-bit integer
 
 _Members = NDArray[np.bool_]
 """One row for each set, one column for each GPU."""
@@ -35,7 +36,7 @@ class ApproximateTables(LinkTables):
     """Greedy answers; the module says what that means.
 
     Raises:
-        PlacementError: the worth model is not `ring`.
+        PlacementError: the worth model is not `ring`, or there are more than 64 GPUs.
     """
 
     exact = False
@@ -44,6 +45,10 @@ class ApproximateTables(LinkTables):
         super().__init__(graph, model)
         if model is not WorthModel.RING:
             raise PlacementError(f"the {model} model is for machines of up to 16 GPUs, this one has {len(graph)}")
+        if len(graph) > _MOST_GPUS:
+            raise PlacementError(
+                f"sets of more than {_MOST_GPUS} GPUs are beyond this program, the machine has {len(graph)}"
+            )
         self._related = {
             Require.NUMA: _matrix(graph.same_numa),
             Require.PCIE_SWITCH: _matrix(graph.same_switch),

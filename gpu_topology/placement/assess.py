@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Final
 
 from gpu_topology.contract import Allocation
+from gpu_topology.errors import PlacementError
 from gpu_topology.placement.choose import ContainerShape, Devices, choose, communication_of, pod_worth
 from gpu_topology.placement.leftover import DEFAULT_DEMAND, Demand
 from gpu_topology.placement.masks import gpus_of
@@ -70,6 +71,9 @@ def assess(  # noqa: PLR0913 - six things that callers name
         allocation: who chooses the GPUs inside the node.
         demand: what is expected next.
         usable: mask of the GPUs that would be free if every pod left: healthy and not cordoned. None is all.
+
+    Raises:
+        PlacementError: `free` holds GPUs that the node does not have.
     """
     containers = tuple(ContainerShape(container.gpus, container.kind) for container in request.containers)
     usable = tables.graph.everything if usable is None else usable
@@ -116,6 +120,8 @@ class _Answer:
 def _answer(asked: _Question) -> _Answer:
     largest = max((container.gpus for container in asked.containers), default=0)
     communication = communication_of(largest, asked.wishes)
+    if not 0 <= asked.free <= asked.tables.graph.everything:
+        raise PlacementError(f"the free GPUs {asked.free:#b} are not all among the node's {len(asked.tables)}")
     if not asked.containers:
         return _Answer(communication)
     refusal = count_refusal(asked.tables, asked.free, asked.containers, asked.usable) or wish_refusal(
@@ -131,8 +137,7 @@ def _chosen(asked: _Question, communication: Communication) -> _Answer:
     tables = asked.tables
     sets = choose(tables, asked.devices, asked.containers, asked.wishes, asked.demand)
     if sets is None:
-        others = choose(tables, Devices(asked.usable), asked.containers, asked.wishes, asked.demand)
-        return _Answer(communication, combination_refusal(asked.containers, unresolvable=others is None))
+        return _Answer(communication, combination_refusal(asked.containers))
     devices, predictable = asked.devices, True
     for container, gpus in zip(asked.containers, sets, strict=True):
         predictable &= devices.ranked(container.gpus)

@@ -148,7 +148,7 @@ class _Search:
         if not devices.ranked(container.gpus):
             # The kubelet takes any of them: the worst is what can be counted on.
             return (int(sets[self.tables.order(sets).argmin()]),)
-        return self.sorted(devices, sets, communication_of(container.gpus, self.wishes), later)
+        return self.in_order(devices, sets, communication_of(container.gpus, self.wishes), later)
 
     def options(self, devices: Devices, container: ContainerShape, later: Sequence[ContainerShape]) -> Masks:
         """The sets to choose from: those inside the next container's set where that will hold them anyway."""
@@ -158,7 +158,7 @@ class _Search:
                 return self.tables.candidates(target, container.gpus, devices.reusable)
         return devices.options(self.tables, container.gpus)
 
-    def sorted(
+    def in_order(
         self, devices: Devices, sets: Masks, communication: Communication, later: Sequence[ContainerShape]
     ) -> Iterable[int]:
         """Sets of equal size, the most wanted first."""

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from gpu_topology.placement.leftover import DEFAULT_DEMAND, Demand, served_shares, usefulness
+from gpu_topology.placement.leftover import DEFAULT_DEMAND, Demand, served_together, usefulness
 from gpu_topology.placement.link_graph import TENTHS, LinkGraph
 from gpu_topology.placement.masks import Flags, Floats, Integers, Masks, all_pairs, masks_of_size, subsets_of_size
 from gpu_topology.placement.tables import LinkTables
@@ -83,5 +83,9 @@ class ExactTables(LinkTables):
         return table / sum(share for _, share in fitting) if fitting else table
 
     def _served_shares(self, size: int) -> Floats:
+        """For every set of free GPUs, what it can do for requests of one size, as a share of the whole machine's."""
         sets = masks_of_size(len(self), size)
-        return served_shares(len(self), size, usefulness(self.bandwidths(sets), self._worth.locality[sets]))
+        useful = usefulness(self.bandwidths(sets), self._worth.locality[sets])
+        together = served_together(len(self), size, useful)
+        shares: Floats = together / together[-1]
+        return shares

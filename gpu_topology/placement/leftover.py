@@ -54,9 +54,12 @@ PRIOR_REQUESTS: Final = 100
 _SERVED: Final = 500_000
 _BANDWIDTH: Final = 450_000
 _LOCALITY: Final = 50_000
-"""What a request is worth to the leftover, in millionths: half for being served at all, the rest for how well. Locality
-counts little, but it is all that tells sets apart where an NVSwitch links every pair alike. Whole numbers, so that
-sums do not depend on the order of their terms."""
+"""What serving a request counts, in millionths: half for serving it at all, the rest for how well.
+
+The share of the best bandwidth counts squared, so that a fast set and a slow one are worth more than two in between:
+whoever communicates looks for the fast one. Locality counts little, but it is all that tells sets apart where an
+NVSwitch links every pair alike. Whole numbers, so that sums do not depend on the order of their terms.
+"""
 
 
 def usefulness(bandwidth_gbps: Floats, locality: Integers) -> Integers:
@@ -69,40 +72,29 @@ def usefulness(bandwidth_gbps: Floats, locality: Integers) -> Integers:
     best = max(float(bandwidth_gbps.max()), 0.0)
     share = np.clip(bandwidth_gbps, 0.0, None) / best if best > 0 else np.ones(len(bandwidth_gbps))
     nearness = locality / int(~Locality(0))
-    useful: Integers = _SERVED + np.rint(_BANDWIDTH * share + _LOCALITY * nearness).astype(np.int64)
+    useful: Integers = _SERVED + np.rint(_BANDWIDTH * share**2 + _LOCALITY * nearness).astype(np.int64)
     return useful
 
 
-def served_shares(gpus: int, size: int, useful: Integers) -> Floats:
-    """For every set of free GPUs, how well requests of one size could be served, as a share of the whole machine's.
-
-    Half of it is how well one such request could be served, half how well as many as fit could be served together,
-    each with a set of its own.
+def served_together(gpus: int, size: int, useful: Integers) -> Integers:
+    """For every set of free GPUs, how useful it is to as many requests of one size as fit, each with its own set.
 
     Args:
         gpus: n.
-        size: GPUs of each request, 1 to n.
+        size: GPUs of each request, at least 1.
         useful: the usefulness of `masks_of_size(gpus, size)`.
 
     Returns:
-        A table over the 2^n sets, from 0 for the empty set to 1 for the whole machine; no GPU lowers it.
+        A table over the 2^n sets: the largest sum over disjoint sets of that size. No GPU lowers it.
     """
-    one = np.zeros(1 << gpus, dtype=np.int64)
-    one[masks_of_size(gpus, size)] = useful
-    together = _served_together(one, gpus, size)
-    spread_to_supersets(one)
-    spread_to_supersets(together)
-    shares: Floats = (one / one[-1] + together / together[-1]) / 2
-    return shares
-
-
-def _served_together(one: Integers, gpus: int, size: int) -> Integers:
-    """For every set that requests of this size can use up, the best sum over the ways to divide it among them."""
-    together = one.copy()
+    alone = np.zeros(1 << gpus, dtype=np.int64)
+    alone[masks_of_size(gpus, size)] = useful
+    together = alone.copy()
     for covered in range(2 * size, gpus + 1, size):
         masks = masks_of_size(gpus, covered)
         parts = _parts_with_first(masks, gpus, covered, size)
-        together[masks] = (one[parts] + together[masks[:, np.newaxis] ^ parts]).max(axis=1)
+        together[masks] = (alone[parts] + together[masks[:, np.newaxis] ^ parts]).max(axis=1)
+    spread_to_supersets(together)
     return together
 
 

@@ -73,11 +73,14 @@ def wish_refusal(
     return None
 
 
-def combination_refusal(containers: Sequence[ContainerShape], *, unresolvable: bool) -> Refusal:
-    """The refusal of a pod whose containers cannot all have sets that keep its hard wishes."""
+def combination_refusal(containers: Sequence[ContainerShape]) -> Refusal:
+    """The refusal of a pod whose containers cannot all have sets that keep its hard wishes.
+
+    Not every combination was tried, so it is never said to be unresolvable.
+    """
     sizes = ", ".join(str(container.gpus) for container in containers)
     message = f"no way was found to give the containers ({sizes} GPUs) sets that all keep the pod's wishes"
-    return Refusal(RefusalKind.COMBINATION, message, unresolvable)
+    return Refusal(RefusalKind.COMBINATION, message, unresolvable=False)
 
 
 def vendor_refusal(tables: LinkTables, options: Sequence[Masks], wishes: Wishes) -> Refusal | None:

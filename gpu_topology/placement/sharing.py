@@ -32,7 +32,7 @@ def tables_of(topology: NodeTopology, model: str = "ring") -> LinkTables:
 
     Raises:
         ValueError: no such model.
-        PlacementError: the model does not fit the machine.
+        PlacementError: the model does not fit the machine, or it has more than 64 GPUs.
     """
     return _tables(link_graph_of(topology), WorthModel(model))
 

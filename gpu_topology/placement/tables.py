@@ -68,9 +68,9 @@ class LinkTables(ABC):
     def leftover(self, free: int, demand: Demand) -> float:
         """The value of these free GPUs to the requests expected next.
 
-        For each request size: how well one request could be served, and how well as many as fit could be served
-        together, each as a share of what the whole machine could give. A request counts half for being served at all
-        and half for how good its set is. The value is the mean of both, averaged over the sizes by how often each is
+        For each request size, as many requests as fit are served from the free GPUs, each with a set of its own, as
+        well as possible together; one counts half for being served at all and half for how good its set is. The value
+        is that total as a share of what the whole machine could give, averaged over the sizes by how often each is
         expected. Sizes larger than the machine are left out.
 
         It is 1 for the whole machine and 0 for nothing, and no GPU lowers it.

@@ -109,6 +109,7 @@ class ControlPlane:
         *,
         kubeconfig: Path | None = None,
         name: str = "kube-scheduler",
+        arguments: Sequence[str] = (),
     ) -> ChildProcess:
         """Start a real kube-scheduler and wait until its caches have synced.
 
@@ -119,6 +120,7 @@ class ControlPlane:
                 `clientConnection.kubeconfig` is set here. There is no leader election unless it says so.
             kubeconfig: Whom the scheduler is; None for `system:kube-scheduler`, which RBAC knows.
             name: Its name in errors, and of its configuration and log.
+            arguments: Further flags.
 
         Raises:
             ProcessError: It does not become ready.
@@ -127,7 +129,7 @@ class ControlPlane:
         kubeconfig = kubeconfig or self.kubeconfig(SCHEDULER_USER)
         path = self.folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(_scheduler_configuration(configuration, kubeconfig)))
-        return self._running.enter_context(self._scheduler(name, path))
+        return self._running.enter_context(self._scheduler(name, path, arguments))
 
     def _etcd(self, clients: str, peers: str) -> ChildProcess:
         command = [
@@ -168,7 +170,7 @@ class ControlPlane:
         log = self.folder / "kube-apiserver.log"
         return ChildProcess("kube-apiserver", command, log=log, ready=self.client.ready)
 
-    def _scheduler(self, name: str, configuration: Path) -> ChildProcess:
+    def _scheduler(self, name: str, configuration: Path, arguments: Sequence[str]) -> ChildProcess:
         (port,) = free_ports(1)
         command = [
             str(binary("kube-scheduler")),
@@ -179,6 +181,7 @@ class ControlPlane:
             f"--tls-private-key-file={self._serving.key}",
             "--authentication-skip-lookup=true",
             "--authorization-always-allow-paths=/healthz,/livez,/readyz,/metrics",
+            *arguments,
         ]
         log = self.folder / f"{name}.log"
         return ChildProcess(name, command, log=log, ready=lambda: self._is_ok(f"https://{LOOPBACK}:{port}/readyz"))

@@ -16,7 +16,7 @@ _CUBE_MESH_DOUBLE = ((0, 3), (0, 4), (1, 2), (1, 5), (2, 3), (4, 7), (5, 6), (6,
 _CUBE_MESH_SINGLE = ((0, 1), (0, 2), (1, 3), (2, 6), (3, 7), (4, 5), (4, 6), (5, 7))
 
 
-def machine(
+def machine(  # noqa: PLR0913 - each has a default and is named
     size: int,
     *,
     nvlinks: Callable[[int, int], int] = lambda _first, _second: 0,
@@ -27,7 +27,6 @@ def machine(
     nics: Sequence[Nic] = (),
 ) -> NodeTopology:
     """A machine whose links are given for each pair, the smaller index first."""
-
     gpus = range(size)
     return NodeTopology(
         gpus=tuple(Gpu(product=product, numa_node=numa(gpu)) for gpu in gpus),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 
 from gpu_topology.errors import TopologyError
-from gpu_topology.links import PCIE_GBPS, PcieAncestor, nvlink_gbps, nvlink_generation
+from gpu_topology.links import PcieAncestor, nvlink_gbps, nvlink_generation, pcie_gbps
 from gpu_topology.topology import Gpu, Nic, NodeTopology
 from tests.gpu_topology.strategies import topologies
 
@@ -28,7 +28,19 @@ def test_nvlink_outranks_pcie_and_parallel_links_add_up() -> None:
 
 def test_an_unknown_ancestor_counts_as_the_farthest() -> None:
     """Nothing is promised that the machine may not keep."""
-    assert three().bandwidth_gbps(0, 2) == PCIE_GBPS[SYS]
+    assert three().bandwidth_gbps(0, 2) == pcie_gbps(SYS)
+
+
+def test_pcie_is_as_fast_as_the_models_generation() -> None:
+    """An H100 card has PCIe 5.0, an A100 4.0; together they copy at the slower one's rate."""
+    products = ("NVIDIA H100 PCIe", "NVIDIA H100 PCIe", "NVIDIA A100 80GB PCIe")
+    cards = NodeTopology(
+        gpus=tuple(Gpu(product=product) for product in products),
+        pcie=((None, PIX, PIX), (PIX, None, PIX), (PIX, PIX, None)),
+        nvlinks=((0, 0, 0),) * 3,
+    )
+    assert cards.bandwidth_gbps(0, 1) == pcie_gbps(PIX, "NVIDIA H100 PCIe") > cards.bandwidth_gbps(0, 2)
+    assert cards.bandwidth_gbps(0, 2) == pcie_gbps(PIX, "NVIDIA A100 80GB PCIe")
 
 
 def test_the_slower_end_decides_between_different_models() -> None:

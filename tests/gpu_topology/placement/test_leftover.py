@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpu_topology.placement import DEFAULT_DEMAND, Demand, mask_of, tables_of
-from gpu_topology.placement.leftover import served_shares, usefulness
+from gpu_topology.placement.leftover import served_together, usefulness
 from gpu_topology.placement.masks import gpus_of, masks_of_size
 from gpu_topology.topology import NodeTopology
 from tests.gpu_topology.machines import bridged_pairs, dgx_1v, machines, nvswitch_box, relabelled
@@ -57,14 +57,8 @@ def test_requests_are_served_together_as_well_as_possible(gpus: int, data: st.Da
         inside = [(mask, value) for mask, value in zip(sets, useful, strict=True) if mask & ~free == 0]
         return max((value + together(free & ~mask) for mask, value in inside), default=0)
 
-    def one(free: int) -> int:
-        return max((value for mask, value in zip(sets, useful, strict=True) if mask & ~free == 0), default=0)
-
-    shares = served_shares(gpus, size, np.array(useful))
-    everything = (1 << gpus) - 1
-    for free in range(1 << gpus):
-        expected = (one(free) / one(everything) + together(free) / together(everything)) / 2
-        assert shares[free] == pytest.approx(expected)
+    table = served_together(gpus, size, np.array(useful))
+    assert table.tolist() == [together(free) for free in range(1 << gpus)]
 
 
 def test_a_broken_pair_costs_more_than_an_orphan() -> None:
@@ -106,7 +100,7 @@ def test_the_default_demand_fades_as_requests_are_seen() -> None:
 
 def test_usefulness_is_served_at_all_and_how_well() -> None:
     fast, slow, nothing = usefulness(np.array([50.0, 25.0, -3.0]), np.array([7, 7, 0])).tolist()
-    assert (fast, slow, nothing) == (1_000_000, 775_000, 500_000)
+    assert (fast, slow, nothing) == (1_000_000, 662_500, 500_000)
 
 
 def test_sets_without_any_bandwidth_differ_by_locality_alone() -> None:

@@ -56,7 +56,7 @@ def test_the_whole_worth_orders_pairs_and_triples_as_measured(dgx_v: NodeTopolog
 def test_the_best_ring_orders_larger_sets_less_well(
     dgx_v: NodeTopology, size: int, tau: float, record_property: Callable[[str, object], None]
 ) -> None:
-    """The regression is odd there: three single NVLinks and two PCIe links count more than three double and two single."""
+    """The regression is odd there: three single links and two PCIe ones count more than three double, two single."""
     measured = agreement(dgx_v, size, 2)
     record_property("tau_b", measured)
     assert measured == pytest.approx(tau, abs=0.005)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_topology.placement import Assessment, Refusal, RefusalKind, SetWorth, rank
+from gpu_topology.placement import Assessment, Refusal, RefusalKind, SetWorth, merits, rank
 from gpu_topology.placement.rank import LEFTOVER_SPAN, MAX_SCORE, WORTH_GAP
 from gpu_topology.request import Communication
 
@@ -104,6 +104,15 @@ def test_for_a_pod_that_communicates_lightly_half_the_bandwidth_is_enough() -> N
 def test_refused_nodes_have_0_and_do_not_shift_the_others() -> None:
     assert rank([REFUSED, candidate(48), REFUSED], [1.0, 0.0, 0.0]) == [0, 10, 0]
     assert rank([REFUSED], [0.0]) == [0]
+
+
+def test_merits_order_what_scores_no_longer_tell_apart() -> None:
+    nodes = [candidate(376, -8), candidate(376, -6), REFUSED]
+    better, worse, refused = merits([*nodes[1::-1], REFUSED], [0.0] * 3)
+    assert refused is None
+    assert better is not None
+    assert worse is not None
+    assert better > worse
 
 
 def test_no_candidates_no_scores() -> None:

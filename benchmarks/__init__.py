@@ -1,0 +1,1 @@
+"""Simulated clusters, the demonstrations, and the figures: run `python -m benchmarks --help`."""

@@ -1,0 +1,91 @@
+"""`python -m benchmarks`: demonstrations and figures."""
+
+import json
+import logging
+import sys
+from typing import Annotated, Any
+
+import structlog
+import typer
+import uvicorn
+from rich.console import Console
+
+from benchmarks import demo as demonstration
+from benchmarks import demo_cluster as cluster_demonstration
+from benchmarks import latency as latencies
+from benchmarks.served_extender import LOOPBACK, configuration
+from benchmarks.synthetic_cluster import published_nodes
+from extender.ledger import Ledger
+from extender.service import Service
+from gpu_topology.errors import GpuTopologyError
+from tests.control_plane.processes import ProcessError
+from tests.go_toolchain import GoError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Demonstrations and figures."
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object on the last line.")]
+
+
+@app.command()
+def demo(
+    *, seed: int = 1, keep: Annotated[bool, typer.Option(help="Serve until Ctrl-C.")] = False, as_json: Json = False
+) -> None:
+    """Pods on real machine profiles, with the extender and without, in one process."""
+    _finish(demonstration.show(_console(as_json=as_json), seed, keep=keep), as_json=as_json)
+
+
+@app.command("demo-cluster")
+def demo_cluster(
+    *, keep: Annotated[bool, typer.Option(help="Stay up until Ctrl-C.")] = False, as_json: Json = False
+) -> None:
+    """The same through a real kube-apiserver and kube-scheduler, built from source on first use."""
+    _finish(cluster_demonstration.show(_console(as_json=as_json), keep=keep), as_json=as_json)
+
+
+@app.command()
+def latency(
+    *,
+    sizes: Annotated[list[int] | None, typer.Option("--nodes", help="Number of nodes; may be repeated.")] = None,
+    calls: Annotated[int, typer.Option(min=100, help="Timed calls of each verb.")] = 300,
+    as_json: Json = False,
+) -> None:
+    """p50 and p99 of filter and prioritize over HTTP, beside a Go extender without any policy."""
+    figures = latencies.measure(sizes or latencies.SIZES, calls)
+    _console(as_json=as_json).print(latencies.table(figures))
+    _finish(figures, as_json=as_json)
+
+
+@app.command(hidden=True)
+def serve(nodes: int, port: Annotated[int, typer.Option()], max_candidates: int = 100) -> None:
+    """Serve an extender that knows a synthetic cluster, for the benchmarks."""
+    ledger = Ledger()
+    ledger.replace_nodes(published_nodes(nodes))
+    config = configuration(Service(ledger, max_candidates=max_candidates))
+    config.host, config.port = LOOPBACK, port
+    uvicorn.Server(config).run()
+
+
+def _console(*, as_json: bool) -> Console:
+    """Where tables go: the terminal, or standard error where standard output is for a program."""
+    return Console(stderr=as_json)
+
+
+def _finish(figures: Any, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(figures))
+
+
+def main() -> None:
+    """Run a command; our own log lines would stand between the tables."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    try:
+        app()
+    except (GoError, ProcessError, GpuTopologyError) as error:
+        sys.stderr.write(f"benchmarks: {error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Sends pods through a running stack, one by one, and sees what becomes of each."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from gpu_topology.contract import STATE_ANNOTATION, TOPOLOGY_ANNOTATION, NodeState, decode_state, decode_topology
+from gpu_topology.topology import NodeTopology
+from tests.control_plane.client import Client
+from tests.control_plane.objects import is_bound, pod
+from tests.control_plane.stack import Stack
+
+BOOKS_SECONDS = 10.0
+"""How long the extender may take to see what is published: it is a watch event away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """What became of a pod.
+
+    Attributes:
+        free: which GPUs of every node were free when it came.
+        gpus: those that it was given.
+    """
+
+    name: str
+    size: int
+    node: str
+    free: dict[str, tuple[int, ...]]
+    gpus: tuple[int, ...]
+
+
+class Observer:
+    """Looks at a stack from outside: through the API server, and the extender's own account of its books."""
+
+    def __init__(self, client: Client, stack: Stack) -> None:
+        self._client = client
+        self._stack = stack
+
+    def topologies(self) -> dict[str, NodeTopology]:
+        """What the agents have published, by node."""
+        return {name: decode_topology(node[TOPOLOGY_ANNOTATION]) for name, node in self._annotations().items()}
+
+    def states(self) -> dict[str, NodeState]:
+        """What the agents have published last, by node."""
+        return {name: decode_state(node[STATE_ANNOTATION]) for name, node in self._annotations().items()}
+
+    def schedule(self, name: str, size: int, patience: float = 30.0) -> Scheduled:
+        """Create a training pod, eight cores a GPU, and wait until it is bound, its node has published it, and the extender has seen that.
+
+        Raises:
+            TimeoutError: it is not bound after so many seconds.
+        """
+        free = {node: state.free or () for node, state in self.states().items()}
+        created = self._client.create(pod(name, gpus=size, cpu=str(8 * size), scheduler_name="gpu-scheduler"))
+        bound = self._client.wait_for("Pod", name, is_bound, seconds=patience)
+        node = str(bound["spec"]["nodeName"])
+        uid = created["metadata"]["uid"]
+        state = self._wait(node, lambda state: any(holder.pod_uid == uid for holder in state.held))
+        gpus = tuple(gpu for holder in state.held if holder.pod_uid == uid for gpu in holder.gpus)
+        return Scheduled(name, size, node, free, gpus)
+
+    def withdraw(self, name: str) -> None:
+        """Delete a pod that was not bound."""
+        self._client.delete("Pod", name)
+
+    def end(self, scheduled: Scheduled) -> None:
+        """Delete a pod and wait until its node has published that, and the extender has seen it."""
+        self._client.delete("Pod", scheduled.name)
+        self._wait(scheduled.node, lambda state: not any(h.pod == f"default/{scheduled.name}" for h in state.held))
+
+    def _wait(self, node: str, until: Callable[[NodeState], bool]) -> NodeState:
+        def published(obj: dict[str, Any]) -> bool:
+            return until(decode_state(obj["metadata"]["annotations"][STATE_ANNOTATION]))
+
+        found = self._client.wait_for("Node", node, published)
+        state = decode_state(found["metadata"]["annotations"][STATE_ANNOTATION])
+        if self._stack.with_extender:
+            self._wait_for_the_books(node, state)
+        return state
+
+    def _wait_for_the_books(self, node: str, state: NodeState) -> None:
+        deadline = time.monotonic() + BOOKS_SECONDS
+        while time.monotonic() < deadline:
+            book = httpx.get(f"{self._stack.probes_url}/v1/nodes/{node}", trust_env=False).raise_for_status().json()
+            if book["sequence"] >= state.sequence and tuple(book["free"]) == state.free:
+                return
+        raise TimeoutError(f"the extender's books of {node} do not show what it has published: {book}")
+
+    def _annotations(self) -> dict[str, dict[str, str]]:
+        return {obj["metadata"]["name"]: obj["metadata"]["annotations"] for obj in self._client.list("Node")}
