@@ -13,6 +13,7 @@ from rich.console import Console
 from benchmarks import demo as demonstration
 from benchmarks import demo_cluster as cluster_demonstration
 from benchmarks import latency as latencies
+from benchmarks import placement as placements
 from benchmarks.served_extender import LOOPBACK, configuration
 from benchmarks.synthetic_cluster import published_nodes
 from extender.ledger import Ledger
@@ -54,6 +55,14 @@ def latency(
     """p50 and p99 of filter and prioritize over HTTP, beside a Go extender without any policy."""
     figures = latencies.measure(sizes or latencies.SIZES, calls)
     _console(as_json=as_json).print(latencies.table(figures))
+    _finish(figures, as_json=as_json)
+
+
+@app.command()
+def placement(*, as_json: Json = False) -> None:
+    """Time and memory of placement's tables and answers, and lines a second of `gputopo place --batch`."""
+    figures = placements.measure()
+    _console(as_json=as_json).print(placements.table(figures))
     _finish(figures, as_json=as_json)
 
 

@@ -1,0 +1,35 @@
+"""`gputopo`: see `--help`, and docs/gputopo.md."""
+
+import sys
+
+import typer
+
+from gpu_topology.errors import GpuTopologyError
+from gputopo.parse import parse
+from gputopo.place import place
+from gputopo.predict import predict
+from gputopo.show import show
+
+BAD_INPUT = 1
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="How the GPUs of a machine are linked, which set of them to take, and which one the vendor would take.",
+)
+for command in (parse, show, place, predict):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run a command. The exit status is 0, 1 for input that cannot be used, 2 for a wrong usage."""
+    try:
+        app(prog_name="gputopo")
+    except GpuTopologyError as error:
+        sys.stderr.write(f"gputopo: {error}\n")
+        sys.exit(BAD_INPUT)
+
+
+if __name__ == "__main__":
+    main()
