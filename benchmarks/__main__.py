@@ -1,5 +1,6 @@
 """`python -m benchmarks`: demonstrations and figures."""
 
+import gc
 import json
 import logging
 import sys
@@ -71,6 +72,8 @@ def serve(nodes: int, port: Annotated[int, typer.Option()], max_candidates: int 
     """Serve an extender that knows a synthetic cluster, for the benchmarks."""
     ledger = Ledger()
     ledger.replace_nodes(published_nodes(nodes))
+    gc.collect()
+    gc.freeze()  # as the shipped extender does once its books are complete
     config = configuration(Service(ledger, max_candidates=max_candidates))
     config.host, config.port = LOOPBACK, port
     uvicorn.Server(config).run()

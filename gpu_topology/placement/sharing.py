@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import Final
 
+from gpu_topology.placement import vendor
 from gpu_topology.placement.approximate import ApproximateTables
 from gpu_topology.placement.exact import ExactTables
 from gpu_topology.placement.link_graph import LinkGraph, link_graph_of
@@ -24,7 +25,7 @@ _KINDS_KEPT: Final = 64
 def tables_of(topology: NodeTopology, model: str = "ring") -> LinkTables:
     """The tables for a node, shared with every node whose links are the same.
 
-    The first sight of a kind of machine builds them: some milliseconds with 8 GPUs, some 200 with 16.
+    The first sight of a kind of machine builds them: some milliseconds with 8 GPUs, about a second with 16.
 
     Args:
         topology: the node.
@@ -40,6 +41,7 @@ def tables_of(topology: NodeTopology, model: str = "ring") -> LinkTables:
 @lru_cache(maxsize=_KINDS_KEPT)
 def _tables(graph: LinkGraph, model: WorthModel) -> LinkTables:
     different = {bandwidth for row in graph.bandwidth_tenths for bandwidth in row}
+    vendor.prepare(min(len(graph), EXACT_GPUS))
     if len(graph) <= EXACT_GPUS and len(different) <= EXACT_BANDWIDTHS:
         return ExactTables(graph, model)
     return ApproximateTables(graph, model)

@@ -44,6 +44,8 @@ _NVLINK_SCORE: Final = 100
 _MOST_NVLINKS: Final = 18  # the library counts no further
 
 _MOST_SETS_IN_A_PARTITION: Final = 6  # from seven on, the library overwrites its best partition
+_SHAPES_KEPT: Final = 256
+"""Numbers of free GPUs times sizes whose enumeration is kept: all 120 that 16 GPUs have. Some MiB together."""
 _MOST_PARTITIONS: Final = 7_000  # a few milliseconds; 8 of 16 GPUs make 6,435
 _MOST_GPUS: Final = 62  # a set is a bit mask in a signed 64-bit integer
 _MOST_OUTCOMES: Final = comb(16, 8)
@@ -185,6 +187,17 @@ def predict(scores: Scores, free: int, size: int, *, highest: Scores | None = No
     )
 
 
+def prepare(gpus: int) -> None:
+    """Enumerate ahead what predictions on nodes with so many GPUs share, so that none of them has to.
+
+    It takes some milliseconds for 8 GPUs and most of a second for 16.
+    """
+    for count in range(2, gpus + 1):
+        for size in range(2, count + 1):
+            if _beyond_enumeration(gpus, count, size) is None:
+                _partition_masks(count, size)
+
+
 def _pair_score(ancestor: PcieAncestor | None, nvlinks: int, *, unknown: PcieAncestor) -> int:
     return _PCIE_SCORE[unknown if ancestor is None else ancestor] + _NVLINK_SCORE * min(nvlinks, _MOST_NVLINKS)
 
@@ -245,14 +258,14 @@ def _divide(places: _Places, blanks: _Places, size: int) -> Iterator[_Partition]
         yield from ((first + chosen, *tail) for tail in _divide(left, blanks_left, size))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_SHAPES_KEPT)
 def _partition_masks(count: int, size: int) -> _Masks:
     """One row for each partition and one bit mask of places for each set; the set with blanks, if any, comes first."""
     rows = [sorted(partition, key=lambda places: places[-1] < count) for partition in _partitions(count, size)]
     return np.array([[mask_of(place for place in places if place < count) for places in row] for row in rows], np.int64)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_SHAPES_KEPT)
 def _set_masks(count: int, size: int) -> _Masks:
     return np.array([mask_of(places) for places in combinations(range(count), size)], np.int64)
 

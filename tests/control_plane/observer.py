@@ -49,7 +49,7 @@ class Observer:
         return {name: decode_state(node[STATE_ANNOTATION]) for name, node in self._annotations().items()}
 
     def schedule(self, name: str, size: int, patience: float = 30.0) -> Scheduled:
-        """Create a training pod, eight cores a GPU, and wait until it is bound, its node has published it, and the extender has seen that.
+        """Create a training pod, eight cores a GPU; wait until it is bound, and node and extender have taken note.
 
         Raises:
             TimeoutError: it is not bound after so many seconds.
@@ -85,7 +85,7 @@ class Observer:
     def _wait_for_the_books(self, node: str, state: NodeState) -> None:
         deadline = time.monotonic() + BOOKS_SECONDS
         while time.monotonic() < deadline:
-            book = httpx.get(f"{self._stack.probes_url}/v1/nodes/{node}", trust_env=False).raise_for_status().json()
+            book = httpx.get(f"{self._stack.extender_url}/v1/nodes/{node}", trust_env=False).raise_for_status().json()
             if book["sequence"] >= state.sequence and tuple(book["free"]) == state.free:
                 return
         raise TimeoutError(f"the extender's books of {node} do not show what it has published: {book}")

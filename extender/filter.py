@@ -1,0 +1,104 @@
+"""Filter: which candidate nodes can serve a pod, and if not, why not."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from extender.ledger import Ledger
+from extender.ranking import Judged, judge
+from gpu_topology.request import GpuRequest
+
+TOPOLOGY_UNKNOWN: Final = "topology-unknown"
+"""The kind of the one refusal that is not placement's."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilterResult:
+    """The answer to a filter request.
+
+    Attributes:
+        passed: nodes that can serve the pod, the best first, at most as many as were asked for.
+        failed: node to the reason why it cannot, where evicting pods might help.
+        unresolvable: node to the reason why it cannot, where evicting pods would not help.
+        left_out: how many nodes could serve the pod too, but less well than those that passed.
+        refusals: how many nodes were refused, by kind of reason.
+        best: a node that serves the pod best; None where no known node can.
+    """
+
+    passed: Sequence[str]
+    failed: dict[str, str] = field(default_factory=dict)
+    unresolvable: dict[str, str] = field(default_factory=dict)
+    left_out: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
+    best: str | None = None
+
+
+def filter_nodes(
+    ledger: Ledger, request: GpuRequest, names: Sequence[str], *, limit: int = 0, turn: int = 0
+) -> FilterResult:
+    """Decide which nodes can serve a pod.
+
+    A pod without GPUs passes everywhere. A node of which too little is known passes, behind all known ones, unless the
+    pod has a hard wish, which nobody could promise to keep there.
+
+    Args:
+        ledger: the books.
+        request: what the pod asks for.
+        names: the candidates.
+        limit: pass on this many nodes at most, the best ones; 0 passes on all. Nodes beyond the limit are in no list
+            of the result, so that kube-scheduler takes them neither for candidates nor for refused.
+        turn: any number, such as a hash of the pod's UID. Of equally good nodes, of which the limit allows only some,
+            it decides with which one the choice begins, so that pods take turns over all of them.
+    """
+    if request.total == 0:
+        return FilterResult(passed=names)
+    judged = judge(ledger, request, names)
+    hard = request.wishes.are_hard
+    tiers = [tier.names for tier in judged.tiers]
+    if not hard:
+        tiers.extend(nodes for _, nodes in judged.unknown)
+    able = sum(map(len, tiers))
+    passed = _best(tiers, limit or able, turn)
+    return FilterResult(
+        passed=passed,
+        failed=_reasons(judged, unresolvable=False) | (_unknown_reasons(judged) if hard else {}),
+        unresolvable=_reasons(judged, unresolvable=True),
+        left_out=able - len(passed),
+        refusals=_kinds(judged, hard=hard),
+        best=judged.best,
+    )
+
+
+def _best(tiers: Sequence[Sequence[str]], limit: int, turn: int) -> list[str]:
+    """The first `limit` nodes of the tiers, best tier first; of a tier that does not fit, the next in turn."""
+    best: list[str] = []
+    for tier in tiers:
+        room = limit - len(best)
+        if len(tier) > room:
+            start = turn % len(tier)
+            return best + [*tier[start:], *tier[:start]][:room]
+        best.extend(tier)
+    return best
+
+
+def _reasons(judged: Judged, *, unresolvable: bool) -> dict[str, str]:
+    return {
+        name: refusal.message
+        for refusal, nodes in judged.refused
+        if refusal.unresolvable is unresolvable
+        for name in nodes
+    }
+
+
+def _unknown_reasons(judged: Judged) -> dict[str, str]:
+    return {name: f"topology unknown: {problem}" for problem, nodes in judged.unknown for name in nodes}
+
+
+def _kinds(judged: Judged, *, hard: bool) -> Counter[str]:
+    kinds: Counter[str] = Counter()
+    for refusal, nodes in judged.refused:
+        kinds[str(refusal.kind)] += len(nodes)
+    if hard:
+        kinds[TOPOLOGY_UNKNOWN] += sum(len(nodes) for _, nodes in judged.unknown)
+    return +kinds

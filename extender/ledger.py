@@ -1,0 +1,190 @@
+"""The books: which GPUs of which node a pod could get at this moment.
+
+Two sources, each with the last word on something:
+
+- The API server's pods say *how many* GPUs are taken: a pod holds its GPUs from the moment it is bound until the API
+  server has no such pod, or it has succeeded or failed, whichever scheduler bound it.
+- The agent's report says *which*. It rules wherever it names a pod as holder: a GPU that it shows as held is taken,
+  even if the API server no longer has the holder, until a later report says otherwise (a pod's record may be deleted
+  before its processes have ended).
+
+Between a binding and the report that shows it, the pod is booked with the set that placement itself would choose or
+predict from what the books have left, in the order of binding: as expected, not as known. A report that is older than a
+binding therefore never undoes it, and one that is newer replaces the guess. A pod that the report shows with fewer GPUs
+than it asks for (the kubelet fills in its containers one by one, and does not list what a finished init container
+leaves to the pod) is booked for the rest as well.
+
+The books depend only on the latest node and pod objects, not on the order in which they came, so that a restart
+rebuilds the same ones.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from extender.bookings import expect
+from extender.groups import Group, Groups, Situation, Unknown
+from extender.offers import Market, Offer
+from extender.pods import BoundPod, bound_pod_of, identity_of
+from extender.reports import UNSEEN, Knowledge, NodeReport, ReportReader
+from gpu_topology.placement import DEFAULT_DEMAND, Assessment, Demand, WorthModel, mask_of
+from gpu_topology.request import GpuRequest
+
+
+@dataclass(frozen=True, slots=True)
+class NodeBook:
+    """A node's page in the books.
+
+    Attributes:
+        report: what the node's annotations say.
+        expected: "<namespace>/<name>" to a mask of GPUs, for pods that the report does not yet show in full.
+        group: the nodes that no decision can tell from this one.
+    """
+
+    report: NodeReport
+    expected: Mapping[str, int]
+    group: Group
+
+
+class Ledger:
+    """The books of a cluster. Not for use from several threads.
+
+    Feed it with objects in the API server's JSON form: from a watch, or by hand::
+
+        ledger = Ledger()
+        ledger.replace_nodes([{"metadata": {"name": "a", "annotations": {...}}}])
+        ledger.apply_pod(pod)
+
+    Args:
+        model: how the worth of a set of GPUs is computed.
+        demand: the request sizes that are expected next.
+    """
+
+    def __init__(self, model: WorthModel = WorthModel.RING, demand: Demand = DEFAULT_DEMAND) -> None:
+        self._demand = demand
+        self._market = Market(demand)
+        self._reader = ReportReader(model)
+        self._groups = Groups()
+        self._books: dict[str, NodeBook] = {}
+        self._group_of = _GroupOf()
+        self._pods: dict[str, BoundPod] = {}
+        self._pods_on: defaultdict[str, dict[str, BoundPod]] = defaultdict(dict)
+
+    def replace_nodes(self, nodes: Iterable[Mapping[str, Any]]) -> None:
+        """These are all the nodes that exist."""
+        gone = set(self._books)
+        for node in nodes:
+            gone.discard(_name_of(node))
+            self.apply_node(node)
+        for name in gone:
+            self.forget_node(name)
+
+    def apply_node(self, node: Mapping[str, Any]) -> None:
+        """A node was added or changed."""
+        name = _name_of(node)
+        book = self._books.get(name)
+        report = self._reader.read(node, book.report if book else UNSEEN)
+        if book is None or report is not book.report:
+            self._balance(name, report)
+
+    def forget_node(self, name: str) -> None:
+        """A node is gone. Its pods stay in the books until they are gone too: it may come back under them."""
+        self._books.pop(name, None)
+        self._group_of.pop(name, None)
+
+    def replace_pods(self, pods: Iterable[Mapping[str, Any]]) -> None:
+        """These are all the pods that exist."""
+        bound = {pod.identity.key: pod for pod in map(bound_pod_of, pods) if pod is not None}
+        touched = {pod.node for key, pod in self._pods.items() if bound.get(key) != pod}
+        touched.update(pod.node for key, pod in bound.items() if self._pods.get(key) != pod)
+        self._pods = bound
+        self._pods_on.clear()
+        for key, pod in bound.items():
+            self._pods_on[pod.node][key] = pod
+        for node in touched:
+            self._rebalance(node)
+
+    def apply_pod(self, pod: Mapping[str, Any]) -> None:
+        """A pod was added or changed."""
+        self._put(identity_of(pod).key, bound_pod_of(pod))
+
+    def forget_pod(self, key: str) -> None:
+        """A pod, "<namespace>/<name>", is gone."""
+        self._put(key, None)
+
+    def offers(self, request: GpuRequest, names: Sequence[str]) -> dict[Offer, list[str]]:
+        """What the given nodes offer to a request: each offer with the nodes that make it.
+
+        Nodes that the books do not have are unknown ones.
+        """
+        nodes: defaultdict[Offer, list[str]] = defaultdict(list)
+        groups = map(self._group_of.__getitem__, names)
+        # The only loop over what may be thousands of names: the look-ups run in C.
+        for name, offer in zip(names, map(self._market.offers(request).__getitem__, groups), strict=True):
+            nodes[offer].append(name)
+        return nodes
+
+    def expectation(self, request: GpuRequest, node: str) -> Assessment | None:
+        """What a pod would get on a node; None where too little is known of it."""
+        group = self._group_of[node]
+        return None if isinstance(group, Unknown) else group.assess(request, self._demand)
+
+    def book(self, node: str) -> NodeBook | None:
+        """A node's page, or None if there is no such node."""
+        return self._books.get(node)
+
+    def pods_on(self, node: str) -> Sequence[BoundPod]:
+        """The pods that hold GPUs of a node, in the order of binding."""
+        return sorted(self._pods_on.get(node, {}).values(), key=lambda pod: (pod.scheduled_at, pod.identity.key))
+
+    def knowledge(self) -> Counter[Knowledge]:
+        """How many nodes are known, or unknown for which kind of reason."""
+        return Counter(book.report.knowledge for book in self._books.values())
+
+    def _put(self, key: str, pod: BoundPod | None) -> None:
+        before = self._pods.pop(key, None)
+        if before is not None:
+            self._pods_on[before.node].pop(key, None)
+        if pod is not None:
+            self._pods[key] = self._pods_on[pod.node][key] = pod
+        if before != pod:
+            for node in {found.node for found in (before, pod) if found is not None}:
+                self._rebalance(node)
+
+    def _rebalance(self, node: str) -> None:
+        book = self._books.get(node)
+        if book is not None:
+            self._balance(node, book.report)
+        if not self._pods_on.get(node):
+            self._pods_on.pop(node, None)
+
+    def _balance(self, name: str, report: NodeReport) -> None:
+        """Write a node's page anew, from its report and the pods that are bound to it."""
+        book = self._balanced(name, report)
+        self._books[name] = book
+        self._group_of[name] = book.group
+
+    def _balanced(self, name: str, report: NodeReport) -> NodeBook:
+        if report.machine is None or report.state is None:
+            return NodeBook(report, {}, self._groups.unknown(report.problem or ""))
+        tables, state = report.machine.tables, report.state
+        usable = mask_of(range(len(tables))) & ~mask_of(state.unhealthy)
+        reported = Situation(tables, mask_of(state.free or ()), usable, state.allocation)
+        expected, free = expect(self.pods_on(name), state.held, reported, self._demand)
+        return NodeBook(report, expected, self._groups.known(tables, free, usable, state.allocation))
+
+
+class _GroupOf(dict[str, Group]):
+    """Node to its group: what the books say too, but one look-up away."""
+
+    def __missing__(self, _node: str) -> Group:
+        return _UNSEEN_GROUP
+
+
+_UNSEEN_GROUP: Final = Unknown(str(UNSEEN.problem))
+
+
+def _name_of(node: Mapping[str, Any]) -> str:
+    name: str = node["metadata"]["name"]
+    return name

@@ -1,0 +1,176 @@
+"""What is known of a node's GPUs, read from its annotations; and if it is not known, why.
+
+Unknown is a state of its own: the node is not taken for empty, nor for full.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+from weakref import WeakValueDictionary
+
+from gpu_topology.contract import (
+    STATE_ANNOTATION,
+    TOPOLOGY_ANNOTATION,
+    NodeState,
+    check_state,
+    decode_state,
+    decode_topology,
+    topology_hash,
+)
+from gpu_topology.errors import ContractError, PlacementError
+from gpu_topology.placement import LinkTables, WorthModel, tables_of
+from gpu_topology.request import GPU_RESOURCE
+from gpu_topology.topology import NodeTopology
+
+_MOST_DIGITS: Final = 9
+"""In a number of GPUs that is worth reading."""
+
+
+class Knowledge(StrEnum):
+    """Whether a node's GPUs and who has them are known, or what stands in the way."""
+
+    KNOWN = "known"
+    UNSEEN = "unseen"
+    """The API server has not told us of this node."""
+    NO_TOPOLOGY = "no-topology"
+    BAD_TOPOLOGY = "bad-topology"
+    """The topology annotation cannot be read, or describes another machine than the kubelet does."""
+    NO_STATE = "no-state"
+    BAD_STATE = "bad-state"
+    """The state annotation cannot be read, or speaks of another topology."""
+    STALE_STATE = "stale-state"
+    """The agent says that it cannot see the node's GPUs at present."""
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Machine:
+    """A topology and what placement needs to judge sets of its GPUs; shared by nodes with equal annotations."""
+
+    topology: NodeTopology
+    tables: LinkTables
+
+
+class _Source(NamedTuple):
+    """What a report was read from: if this is equal, so is the report."""
+
+    topology: str | None
+    state: str | None
+    allocatable: int | None
+
+
+_NOTHING_READ: Final = _Source(None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """What a node's annotations say.
+
+    Attributes:
+        knowledge: whether the rest can be relied upon.
+        problem: why not, in a sentence for a person; None if known.
+        machine: the hardware; None unless known.
+        state: who has which GPU; None unless known.
+        allocatable: GPUs that the kubelet offers, or None where the node does not say.
+    """
+
+    knowledge: Knowledge
+    problem: str | None = None
+    machine: Machine | None = None
+    state: NodeState | None = None
+    allocatable: int | None = None
+    source: _Source = _NOTHING_READ
+
+
+UNSEEN = NodeReport(Knowledge.UNSEEN, "the node has not been announced to the extender")
+
+
+class _UnknownError(Exception):
+    """Carries why a node is not known out of the steps of reading it."""
+
+    def __init__(self, knowledge: Knowledge, problem: str) -> None:
+        super().__init__(problem)
+        self.knowledge = knowledge
+
+
+class ReportReader:
+    """Reads nodes; remembers machines as long as a report refers to them.
+
+    Args:
+        model: how the worth of a set of GPUs is computed.
+    """
+
+    def __init__(self, model: WorthModel) -> None:
+        self._model = model
+        self._machines: WeakValueDictionary[str, Machine] = WeakValueDictionary()
+
+    def read(self, node: Mapping[str, Any], previous: NodeReport = UNSEEN) -> NodeReport:
+        """The report of a node in the API server's JSON form.
+
+        Args:
+            node: the node.
+            previous: the report that was read of it before; returned again where nothing in it has changed.
+        """
+        annotations = _mapping(_mapping(node.get("metadata")).get("annotations"))
+        topology, state = annotations.get(TOPOLOGY_ANNOTATION), annotations.get(STATE_ANNOTATION)
+        allocatable = _count(_mapping(_mapping(node.get("status")).get("allocatable")).get(GPU_RESOURCE))
+        source = _Source(_digest(topology), _digest(state), allocatable)
+        if source == previous.source and previous is not UNSEEN:
+            return previous
+        try:
+            machine, known_state = self._known(topology, state, allocatable)
+        except _UnknownError as error:
+            return NodeReport(error.knowledge, str(error), allocatable=allocatable, source=source)
+        return NodeReport(Knowledge.KNOWN, None, machine, known_state, allocatable, source)
+
+    def _known(self, topology: object, state: object, allocatable: int | None) -> tuple[Machine, NodeState]:
+        if not isinstance(topology, str):
+            raise _UnknownError(Knowledge.NO_TOPOLOGY, f"the node has no annotation {TOPOLOGY_ANNOTATION}")
+        machine = self._decoded(topology)
+        if allocatable is not None and allocatable > len(machine.topology):
+            raise _UnknownError(
+                Knowledge.BAD_TOPOLOGY,
+                f"{TOPOLOGY_ANNOTATION} describes {len(machine.topology)} GPUs, but the kubelet offers {allocatable}",
+            )
+        return machine, _state(state, machine, topology)
+
+    def _decoded(self, annotation: str) -> Machine:
+        fingerprint = topology_hash(annotation)
+        machine = self._machines.get(fingerprint)
+        if machine is None:
+            try:
+                topology = decode_topology(annotation)
+                machine = Machine(topology, tables_of(topology, self._model))
+            except (ContractError, PlacementError) as error:
+                raise _UnknownError(Knowledge.BAD_TOPOLOGY, str(error)) from error
+            self._machines[fingerprint] = machine
+        return machine
+
+
+def _state(annotation: object, machine: Machine, topology_annotation: str) -> NodeState:
+    if not isinstance(annotation, str):
+        raise _UnknownError(Knowledge.NO_STATE, f"the node has no annotation {STATE_ANNOTATION}")
+    try:
+        state = decode_state(annotation)
+        check_state(state, machine.topology, topology_annotation)
+    except ContractError as error:
+        raise _UnknownError(Knowledge.BAD_STATE, str(error)) from error
+    if state.stale is not None:
+        raise _UnknownError(Knowledge.STALE_STATE, f"the agent's report is stale: {state.stale}")
+    if state.free is None:
+        raise _UnknownError(Knowledge.STALE_STATE, "the agent does not know which GPUs are free")
+    return state
+
+
+def _digest(annotation: object) -> str | None:
+    return topology_hash(annotation) if isinstance(annotation, str) else None
+
+
+def _count(quantity: object) -> int | None:
+    """A quantity of whole GPUs, or None where there is none or it is no plain number."""
+    plain = isinstance(quantity, str) and quantity.isdecimal() and len(quantity) <= _MOST_DIGITS
+    return int(str(quantity)) if plain else None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

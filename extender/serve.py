@@ -1,0 +1,146 @@
+"""The running extender: the API server on one side, kube-scheduler, kubelet and Prometheus on the other."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from extender.app import create_probes_app, create_verbs_app
+from extender.feeds import NodeFeed, PodFeed, trimmed_node, trimmed_pod
+from extender.ledger import Ledger
+from extender.service import MIB, Service
+from extender.settings import Address, Settings
+from gpu_topology.errors import SettingsError
+from kubernetes_api import Cluster, Reflector, Resource
+
+KEEP_ALIVE_SECONDS: Final = 120
+"""How long an idle connection is kept: longer than the 90 s for which kube-scheduler's Go client keeps its own, so that
+no request meets a connection that is just being closed."""
+SHUTDOWN_SECONDS: Final = 10
+"""How long requests in flight may take to finish after SIGTERM; each takes milliseconds."""
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; then finish the requests in flight and return.
+
+    Raises:
+        SettingsError: an address cannot be listened on, or there are no usable credentials for the API server.
+    """
+    log = structlog.get_logger("extender")
+    stop = _stop_on_signals()
+    with ExitStack() as sockets:
+        verbs = sockets.enter_context(_listen("verbs", settings.verbs_host, settings.verbs_port))
+        probes = sockets.enter_context(_listen("probes", settings.probes_host, settings.probes_port))
+        async with await Cluster.connect(settings.kubeconfig) as cluster:
+            ledger = Ledger(settings.worth_model)
+            reflectors = {
+                "nodes": Reflector(cluster, Resource.NODES, NodeFeed(ledger), trim=trimmed_node),
+                "pods": Reflector(
+                    cluster, Resource.PODS, PodFeed(ledger), field_selector="spec.nodeName!=", trim=trimmed_pod
+                ),
+            }
+            service = _service(settings, ledger, reflectors)
+            servers = [
+                _Server(create_verbs_app(service), verbs),
+                _Server(create_probes_app(service), probes),
+            ]
+            log.info("listening", verbs=_url(verbs), probes=_url(probes))
+            await _run(servers, list(reflectors.values()), stop)
+    log.info("stopped")
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that is set by SIGTERM and SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def _service(settings: Settings, ledger: Ledger, reflectors: Mapping[str, Reflector]) -> Service:
+    def waiting_for() -> str | None:
+        missing = [name for name, reflector in reflectors.items() if not reflector.synced]
+        return f"the API server's list of {' and '.join(missing)}" if missing else None
+
+    service = Service(
+        ledger,
+        max_candidates=settings.max_candidates,
+        max_request_bytes=settings.max_request_mib * MIB,
+        waiting_for=waiting_for,
+    )
+    service.metrics.watch(
+        "gpu_scheduler_watch_synced",
+        "1 once all objects of a resource have been listed.",
+        "resource",
+        lambda: {name: int(reflector.synced) for name, reflector in reflectors.items()},
+    )
+    service.metrics.watch(
+        "gpu_scheduler_watch_failures",
+        "Lists and watches that failed since the start.",
+        "resource",
+        lambda: {name: reflector.failures for name, reflector in reflectors.items()},
+    )
+    return service
+
+
+async def _run(servers: "list[_Server]", reflectors: list[Reflector], stop: asyncio.Event) -> None:
+    """Run until told to stop, or until something ends that should not: then its error ends everything."""
+    log = structlog.get_logger("extender")
+    async with asyncio.TaskGroup() as tasks:
+        watches = [tasks.create_task(reflector.run()) for reflector in reflectors]
+        for server in servers:
+            tasks.create_task(server.serve())
+        await stop.wait()
+        log.info("stopping")
+        for server in servers:
+            server.should_exit = True
+        for watch in watches:
+            watch.cancel()
+
+
+class _Server(uvicorn.Server):
+    """A server on one open socket, which leaves the process's signals alone: there are two servers."""
+
+    def __init__(self, app: FastAPI, listener: socket.socket) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        )
+        self._listener = listener
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().serve(sockets or [self._listener])
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+def _listen(name: str, host: Address, port: int) -> socket.socket:
+    family = socket.AF_INET if host.version == 4 else socket.AF_INET6  # noqa: PLR2004  the protocol's own number
+    try:
+        return socket.create_server((str(host), port), family=family)
+    except OSError as error:
+        raise SettingsError(f"{name}: cannot listen on {host}, port {port}: {error.strerror}") from error
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"

@@ -1,0 +1,91 @@
+"""The settings of `python -m extender`: command-line options, or environment variables, or the defaults below."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated, Literal
+
+from pydantic import Field, FilePath, ValidationError
+from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+from pydantic_settings import SettingsError as CommandLineError
+
+from gpu_topology.errors import SettingsError
+from gpu_topology.placement import WorthModel
+
+Address = IPv4Address | IPv6Address
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Each setting is an option (`--verbs-port 8888`) and a variable (`GPU_SCHEDULER_VERBS_PORT=8888`).
+
+    The option wins. No setting is called plain `port`: a Service named `gpu-scheduler` would make Kubernetes set
+    `GPU_SCHEDULER_PORT` to a URL in every pod of its namespace.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="GPU_SCHEDULER_",
+        cli_prog_name="python -m extender",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        use_attribute_docstrings=True,
+        frozen=True,
+        extra="ignore",
+    )
+
+    verbs_host: Address = IPv4Address("127.0.0.1")
+    """IP address on which filter and prioritize are served. Loopback, because kube-scheduler runs in the same pod and
+    nobody else has any business there."""
+
+    verbs_port: Port = 8888
+    """TCP port of filter and prioritize. 0 takes any free port; the log says which."""
+
+    probes_host: Address = IPv4Address("0.0.0.0")  # noqa: S104  the kubelet and Prometheus call from outside the pod
+    """IP address on which /healthz, /readyz and /metrics are served. All addresses, because the kubelet and Prometheus
+    call from outside the pod."""
+
+    probes_port: Port = 8889
+    """TCP port of /healthz, /readyz and /metrics. 0 takes any free port; the log says which."""
+
+    kubeconfig: FilePath | None = None
+    """File with the API server's address and credentials. Without it: the pod's service account, or outside of a
+    cluster the default kubeconfig."""
+
+    max_candidates: Annotated[int, Field(ge=0, le=100_000)] = 100
+    """Nodes: how many of those that can serve a pod filter passes on, the best ones. 0 passes on all. The size of the
+    answers is what an extender costs: kube-scheduler scores every node that it gets back, and by default looks at a
+    sample of 10 % of 5,000 nodes itself. Soft affinities choose among these nodes, so it should not be too small."""
+
+    max_request_mib: Annotated[int, Field(ge=1, le=4096)] = 64
+    """MiB: the largest request that is read. 5,000 node names are 0.2 MiB; 5,000 whole nodes, which kube-scheduler
+    sends under `nodeCacheCapable: false`, are about 50."""
+
+    worth_model: WorthModel = WorthModel.RING
+    """How the worth of a set of GPUs is computed. ring: the bandwidth of the slowest link in the best ring through the
+    set. effbw: a regression on measurements, for machines with single and double NVLinks; nodes that it does not fit
+    count as of unknown topology."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe events that are logged. Every decision is one line at info."""
+
+    log_format: Literal["json", "console"] = "json"
+    """json: one object a line, for a log collector. console: aligned text, for a person."""
+
+
+def read_settings(arguments: Sequence[str]) -> Settings:
+    """The settings that the command line and the environment give.
+
+    Args:
+        arguments: the command line without the program's name. `--help` prints and exits.
+
+    Raises:
+        SettingsError: an option is unknown, or a value cannot be used; the message names it.
+    """
+    try:
+        return CliApp.run(Settings, cli_args=list(arguments), cli_exit_on_error=False)
+    except CommandLineError as error:
+        raise SettingsError(str(error)) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]).replace("-", "_")
+        option, variable = f"--{name.replace('_', '-')}", f"GPU_SCHEDULER_{name.upper()}"
+        raise SettingsError(f"{option} or {variable} is {first['input']!r}: {first['msg']}") from error

@@ -1,0 +1,151 @@
+"""`python -m extender` as a process, without an API server."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: nowhere, cluster: {server: "http://127.0.0.1:1"}}]
+users: [{name: nobody, user: {token: none}}]
+contexts: [{name: nowhere, context: {cluster: nowhere, user: nobody}}]
+current-context: nowhere
+"""
+"""Of an API server that nobody runs: the caches never sync."""
+
+COMMAND = [sys.executable, "-m", "extender"]
+REQUEST = json.dumps({"Pod": {"spec": {"containers": []}}, "Nodes": None, "NodeNames": ["a"]}).encode()
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Path:
+    path = tmp_path / "kubeconfig"
+    path.write_text(KUBECONFIG)
+    return path
+
+
+class Running:
+    """An extender in a process of its own, on free ports of loopback."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.process = subprocess.Popen(
+            [
+                *COMMAND,
+                *("--kubeconfig", str(kubeconfig)),
+                *("--verbs-port", "0", "--probes-host", "127.0.0.1", "--probes-port", "0"),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        listening = self.logged("listening")
+        self.verbs, self.probes = urlsplit(listening["verbs"]).netloc, urlsplit(listening["probes"]).netloc
+
+    def logged(self, event: str) -> dict[str, Any]:
+        """Wait for an event in the log."""
+        for line in self.stderr:
+            entry: dict[str, Any] = json.loads(line)
+            if entry["event"] == event:
+                return entry
+        pytest.fail(f"the extender ended without logging {event!r}")
+
+    @property
+    def stderr(self) -> IO[str]:
+        assert self.process.stderr is not None
+        return self.process.stderr
+
+
+@pytest.fixture
+def extender(kubeconfig: Path) -> Iterator[Running]:
+    running = Running(kubeconfig)
+    with running.process:
+        yield running
+        running.process.kill()
+
+
+def get(address: str, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(address, timeout=10)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    answer = response.status, response.read()
+    connection.close()
+    return answer
+
+
+def test_it_lives_but_is_not_ready_while_the_api_server_is_away(extender: Running) -> None:
+    assert get(extender.probes, "/healthz") == (200, b"ok")
+    status, reason = get(extender.probes, "/readyz")
+    assert (status, reason) == (503, b"the extender is still waiting for the API server's list of nodes and pods")
+    assert b'gpu_scheduler_watch_synced{resource="nodes"} 0.0' in get(extender.probes, "/metrics")[1]
+    assert get(extender.verbs, "/metrics")[0] == 404
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(extender: Running, number: signal.Signals) -> None:
+    extender.process.send_signal(number)
+    extender.logged("stopped")
+    assert extender.process.wait(timeout=20) == 0
+
+
+def test_a_request_in_flight_is_answered_before_the_end(extender: Running) -> None:
+    host, port = extender.verbs.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        head = f"POST /filter HTTP/1.1\r\nHost: extender\r\nContent-Length: {len(REQUEST)}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode() + REQUEST[:10])
+        # An answer on the other listener shows that the half of the request has been read before the signal.
+        assert get(extender.probes, "/healthz")[0] == 200
+        extender.process.send_signal(signal.SIGTERM)
+        extender.logged("stopping")
+        connection.sendall(REQUEST[10:])
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b'"NodeNames":["a"]' in answer
+    assert extender.process.wait(timeout=20) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--verbs-port", "99999"], "--verbs-port or GPU_SCHEDULER_VERBS_PORT is '99999'"),
+        (["--colour", "green"], "unrecognized arguments: --colour green"),
+        (["--kubeconfig", "no-such-file"], "--kubeconfig or GPU_SCHEDULER_KUBECONFIG is 'no-such-file'"),
+    ],
+)
+def test_a_bad_setting_is_one_line_and_status_2(arguments: list[str], message: str) -> None:
+    ended = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(kubeconfig: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        arguments = ["--verbs-port", port, "--probes-port", "0", "--kubeconfig", str(kubeconfig)]
+        ended = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert f"verbs: cannot listen on 127.0.0.1, port {port}: Address already in use" in ended.stderr
+
+
+def test_importing_the_package_does_nothing() -> None:
+    """Not even reading the environment: a broken variable is found when the settings are read."""
+    ended = subprocess.run(
+        [sys.executable, "-c", "import extender.app, extender.serve, extender.__main__"],
+        env=os.environ | {"GPU_SCHEDULER_VERBS_PORT": "broken"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
