@@ -48,6 +48,10 @@ class Observer:
         """What the agents have published last, by node."""
         return {name: decode_state(node[STATE_ANNOTATION]) for name, node in self._annotations().items()}
 
+    def most_free(self) -> int:
+        """The most free GPUs that any node has."""
+        return max(len(state.free or ()) for state in self.states().values())
+
     def schedule(self, name: str, size: int, patience: float = 30.0) -> Scheduled:
         """Create a training pod, eight cores a GPU; wait until it is bound, and node and extender have taken note.
 

@@ -11,11 +11,15 @@ STAYS = 9
 
 
 def run_stream(cluster: Observer, seed: int) -> Iterator[Scheduled]:
-    """Schedule pods of all sizes one by one; each ends `STAYS` pods later: the cluster is neither full nor empty."""
+    """Schedule pods of all sizes one by one; each ends `STAYS` pods later: the cluster is neither full nor empty.
+
+    Where no node has as many GPUs free as the next pod wants, others end before their time: which nodes are full
+    depends on kube-scheduler's ties, which are random.
+    """
     sizes = random.Random(seed).sample(SIZES, len(SIZES))
     running: list[Scheduled] = []
     for number, size in enumerate(sizes):
-        if len(running) == STAYS:
+        while len(running) == STAYS or cluster.most_free() < size:
             cluster.end(running.pop(0))
         scheduled = cluster.schedule(f"pod-{number}", size)
         running.append(scheduled)

@@ -13,7 +13,7 @@ from kubernetes_api import ApiError, Cluster, NotFoundError, Reflector, Resource
 from tests.control_plane.cluster import ControlPlane
 from tests.control_plane.objects import node, pod
 
-pytestmark = pytest.mark.control_plane
+pytestmark = pytest.mark.usefixtures("kubernetes_client")
 
 SOON = 30.0
 """Seconds within which everything here must have happened, on a busy machine too."""
