@@ -24,6 +24,7 @@ from benchmarks.synthetic_cluster import pending_pod
 from extender.ledger import Ledger
 from extender.service import Service
 from gpu_topology.contract import Allocation
+from gpu_topology.request import GPU_RESOURCE
 from topology_agent.profiles import load_machine
 
 MACHINES: Final = {
@@ -119,7 +120,9 @@ def _schedule(cluster: SimulatedCluster, scheduler: Scheduler, pod: dict[str, An
 
 
 def _stay_up(console: Console, url: str) -> None:
-    example = orjson.dumps({"Pod": pending_pod("by-hand", 2), "Nodes": None, "NodeNames": list(MACHINES)}).decode()
+    container = {"name": "main", "resources": {"limits": {GPU_RESOURCE: "2"}}}
+    pod = {"metadata": {"name": "by-hand"}, "spec": {"containers": [container]}}
+    example = orjson.dumps({"Pod": pod, "NodeNames": list(MACHINES)}).decode()
     console.print(_KEPT_UP.format(url=url, example=example), markup=False, highlight=False, soft_wrap=True)
     with suppress(KeyboardInterrupt):
         Event().wait()
