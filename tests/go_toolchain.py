@@ -83,7 +83,7 @@ class GoModule:
         """
         program = self._output_folder() / name
         if not program.exists():
-            with _exclusive(program.parent):
+            with exclusive(program.parent):
                 if not program.exists():
                     self._build(program, package)
         return program
@@ -118,7 +118,7 @@ def _go_of_the_wheel() -> Path:
     folder = cache_root() / WHEEL.replace("==", "-")
     go = folder / "go" / "bin" / "go"
     if not go.exists():
-        with _exclusive(cache_root()):
+        with exclusive(cache_root()):
             if not go.exists():
                 _install_wheel(folder)
     return go
@@ -162,8 +162,8 @@ def _run(command: list[str], what: str, folder: Path | None = None) -> str:
 
 
 @contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock: other processes wait. The kernel lets go of it when this process ends in any way."""
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock: other processes wait. The kernel lets go of it when this process ends in any way."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

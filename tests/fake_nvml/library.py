@@ -1,13 +1,13 @@
-"""Building the fake library with the C compiler of this machine, and NVML's header from its PyPI package."""
+"""Building the fake library with a C compiler, and NVML's header from its PyPI package."""
 
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from zipfile import ZipFile
 
+from tests.c_compiler import NoCompilerError, c_compiler
 from tests.go_toolchain import cache_root
 
 FOLDER = Path(__file__).parent
@@ -25,14 +25,15 @@ def build(folder: Path) -> Path:
     Raises:
         FakeNvmlError: there is no C compiler, or nvml.h cannot be had.
     """
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        raise FakeNvmlError("There is no C compiler (cc or gcc).")
+    try:
+        compiler = c_compiler()
+    except NoCompilerError as error:
+        raise FakeNvmlError(str(error)) from error
     library = folder / "libnvidia-ml.so.1"
     sources = [str(source) for source in sorted(FOLDER.glob("*.c"))]
     options = ["-std=c11", "-D_DEFAULT_SOURCE", "-O1", "-Wall", "-Wextra", "-Wno-deprecated-declarations"]
     include = ["-I", str(header().parent)]
-    _run([compiler, *options, "-shared", "-fPIC", *include, "-o", str(library), *sources], "compiling the fake NVML")
+    _run([*compiler, *options, "-shared", "-fPIC", *include, "-o", str(library), *sources], "compiling the fake NVML")
     return library
 
 
