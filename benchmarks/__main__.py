@@ -18,6 +18,7 @@ from benchmarks import placement as placements
 from benchmarks.served_extender import LOOPBACK, configuration
 from benchmarks.synthetic_cluster import published_nodes
 from extender.ledger import Ledger
+from extender.logs import configure_logs
 from extender.service import Service
 from gpu_topology.errors import GpuTopologyError
 from tests.control_plane.processes import ProcessError
@@ -70,6 +71,7 @@ def placement(*, as_json: Json = False) -> None:
 @app.command(hidden=True)
 def serve(nodes: int, port: Annotated[int, typer.Option()], max_candidates: int = 100) -> None:
     """Serve an extender that knows a synthetic cluster, for the benchmarks."""
+    configure_logs("info", "json")  # a line a decision, as shipped
     ledger = Ledger()
     ledger.replace_nodes(published_nodes(nodes))
     gc.collect()
