@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks import demo as demonstration
 from benchmarks import demo_cluster as cluster_demonstration
+from benchmarks import enforcement as enforced
 from benchmarks import latency as latencies
 from benchmarks import placement as placements
 from benchmarks.served_extender import LOOPBACK, configuration
@@ -57,6 +58,16 @@ def latency(
     """p50 and p99 of filter and prioritize over HTTP, beside a Go extender without any policy."""
     figures = latencies.measure(sizes or latencies.SIZES, calls)
     _console(as_json=as_json).print(latencies.table(figures))
+    _finish(figures, as_json=as_json)
+
+
+@app.command()
+def enforcement(
+    *, pods: Annotated[int, typer.Option(min=8, help="Pods on each machine.")] = enforced.PODS, as_json: Json = False
+) -> None:
+    """What pods get on a real kubelet: by NVIDIA's plugin alone, and with the choice enforced."""
+    figures = enforced.measure(pods)
+    _console(as_json=as_json).print(enforced.table(figures))
     _finish(figures, as_json=as_json)
 
 

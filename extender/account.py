@@ -1,5 +1,6 @@
 """What the books say of a node, for a person or a program that wants to look."""
 
+from dataclasses import asdict
 from typing import Any
 
 from extender.groups import Situation
@@ -16,6 +17,9 @@ def account_of(ledger: Ledger, node: str) -> dict[str, Any] | None:
     - `free`, `usable`: indices of the GPUs that a pod could get now, and that are healthy; null where unknown.
     - `held`: pod to the GPUs that the report says it has.
     - `expected`: pod to the GPUs that it is thought to get, for pods that the report does not show in full.
+    - `slices`: for every GPU that is cut or shared and every resource of its parts the `total` number and how many are
+      `free`, those that pods are thought to get taken off; null where unknown.
+    - `expected_slices`: pod to resource to the number of slices that it is thought to get.
     """
     book = ledger.book(node)
     return None if book is None else _account(node, book)
@@ -36,4 +40,6 @@ def _account(node: str, book: NodeBook) -> dict[str, Any]:
         "usable": gpus_of(situation.usable) if situation else None,
         "held": held,
         "expected": {pod: gpus_of(mask) for pod, mask in book.expected.items()},
+        "slices": None if situation is None or situation.slices is None else list(map(asdict, situation.slices)),
+        "expected_slices": {pod: dict(counts) for pod, counts in book.expected_slices.items()},
     }

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect
 
+from extender.explain import unexplained
 from extender.service import Service
 from extender.wire import UnreadableError
 
@@ -21,7 +22,7 @@ def create_app(service: Service) -> FastAPI:
 
 
 def create_verbs_app(service: Service) -> FastAPI:
-    """POST /filter and /prioritize, for kube-scheduler, and GET /v1/nodes/<name>, for people on the same host."""
+    """POST /filter, /prioritize and /preempt, for kube-scheduler, and GET /v1/..., for people on the same host."""
     return _app(_verbs(service))
 
 
@@ -54,12 +55,27 @@ def _verbs(service: Service) -> APIRouter:
     async def prioritize_verb(request: Request) -> Response:
         return await answer(request, service.prioritize)
 
+    @router.post("/preempt")
+    async def preempt_verb(request: Request) -> Response:
+        return await answer(request, service.preempt)
+
     @router.get("/v1/nodes/{name}")
     async def node(name: str) -> Response:
         account = service.account_of(name)
         if account is None:
             return JSONResponse({"detail": f"the books have no node {name[:253]}"}, status_code=404)
         return JSONResponse(account)
+
+    @router.get("/v1/explain/{namespace}/{pod}")
+    async def explain(namespace: str, pod: str) -> Response:
+        reason = service.unready_reason()
+        if reason is not None:
+            return JSONResponse({"detail": reason}, status_code=503)
+        key = f"{namespace[:253]}/{pod[:253]}"
+        explanation = service.explanation_of(key)
+        if explanation is None:
+            return JSONResponse({"detail": unexplained(key)}, status_code=404)
+        return JSONResponse(explanation)
 
     return router
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from extender.ledger import Ledger
 from extender.ranking import Judged, judge
+from gpu_topology.placement import Refusal, RefusalKind
 from gpu_topology.request import GpuRequest
 
 TOPOLOGY_UNKNOWN: Final = "topology-unknown"
@@ -20,7 +21,9 @@ class FilterResult:
     Attributes:
         passed: nodes that can serve the pod, the best first, at most as many as were asked for.
         failed: node to the reason why it cannot, where evicting pods might help.
-        unresolvable: node to the reason why it cannot, where evicting pods would not help.
+        unresolvable: node to the reason why it cannot, where evicting pods would not help, or where kube-scheduler
+            would find nobody to evict: it looks for victims by counting, so that a node where the counts suffice and
+            only the links do not is out of its reach.
         left_out: how many nodes could serve the pod too, but less well than those that passed.
         refusals: how many nodes were refused, by kind of reason.
         best: a node that serves the pod best; None where no known node can.
@@ -51,7 +54,7 @@ def filter_nodes(
         turn: any number, such as a hash of the pod's UID. Of equally good nodes, of which the limit allows only some,
             it decides with which one the choice begins, so that pods take turns over all of them.
     """
-    if request.total == 0:
+    if request.is_empty:
         return FilterResult(passed=names)
     judged = judge(ledger, request, names)
     hard = request.wishes.are_hard
@@ -86,9 +89,13 @@ def _reasons(judged: Judged, *, unresolvable: bool) -> dict[str, str]:
     return {
         name: refusal.message
         for refusal, nodes in judged.refused
-        if refusal.unresolvable is unresolvable
+        if _is_unresolvable(refusal) is unresolvable
         for name in nodes
     }
+
+
+def _is_unresolvable(refusal: Refusal) -> bool:
+    return refusal.unresolvable or refusal.kind is not RefusalKind.TOO_FEW_FREE
 
 
 def _unknown_reasons(judged: Judged) -> dict[str, str]:

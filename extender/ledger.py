@@ -14,16 +14,19 @@ binding therefore never undoes it, and one that is newer replaces the guess. A p
 than it asks for (the kubelet fills in its containers one by one, and does not list what a finished init container
 leaves to the pod) is booked for the rest as well.
 
+Parts of GPUs, MIG devices and replicas, are booked in the same way, but by number: per resource, on the GPUs over which
+the vendor's device plugin would spread them.
+
 The books depend only on the latest node and pod objects, not on the order in which they came, so that a restart
 rebuilds the same ones.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from extender.bookings import expect
+from extender.bookings import expect, expect_slices
 from extender.groups import Group, Groups, Situation, Unknown
 from extender.offers import Market, Offer
 from extender.pods import BoundPod, bound_pod_of, identity_of
@@ -40,11 +43,14 @@ class NodeBook:
         report: what the node's annotations say.
         expected: "<namespace>/<name>" to a mask of GPUs, for pods that the report does not yet show in full.
         group: the nodes that no decision can tell from this one.
+        expected_slices: "<namespace>/<name>" to resource to a number of slices, for pods that the report does not yet
+            show in full.
     """
 
     report: NodeReport
     expected: Mapping[str, int]
     group: Group
+    expected_slices: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 class Ledger:
@@ -128,7 +134,9 @@ class Ledger:
     def expectation(self, request: GpuRequest, node: str) -> Assessment | None:
         """What a pod would get on a node; None where too little is known of it."""
         group = self._group_of[node]
-        return None if isinstance(group, Unknown) else group.assess(request, self._demand)
+        if isinstance(group, Unknown) or not group.counts(request):
+            return None
+        return group.assess(request, self._demand)
 
     def book(self, node: str) -> NodeBook | None:
         """A node's page, or None if there is no such node."""
@@ -169,10 +177,14 @@ class Ledger:
         if report.machine is None or report.state is None:
             return NodeBook(report, {}, self._groups.unknown(report.problem or ""))
         tables, state = report.machine.tables, report.state
-        usable = mask_of(range(len(tables))) & ~mask_of(state.unhealthy)
-        reported = Situation(tables, mask_of(state.free or ()), usable, state.allocation)
-        expected, free = expect(self.pods_on(name), state.held, reported, self._demand)
-        return NodeBook(report, expected, self._groups.known(tables, free, usable, state.allocation))
+        cut = mask_of({pool.gpu for pool in state.slices or () if pool.gpu is not None})
+        usable = mask_of(range(len(tables))) & ~mask_of(state.unhealthy) & ~cut
+        reported = Situation(tables, mask_of(state.free or ()), usable, state.allocation, state.slices)
+        pods = self.pods_on(name)
+        expected, free = expect(pods, state.held, reported, self._demand)
+        expected_slices, slices = expect_slices(pods, state.held_slices, reported)
+        group = self._groups.known(tables, free, usable, state.allocation, slices)
+        return NodeBook(report, expected, group, expected_slices)
 
 
 class _GroupOf(dict[str, Group]):

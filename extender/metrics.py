@@ -45,6 +45,12 @@ class Metrics:
             ["kind"],
             registry=self._registry,
         )
+        self.victims = Counter(
+            "gpu_scheduler_victims",
+            "Pods that kube-scheduler proposed to evict: kept, or spared because their GPUs would not help.",
+            ["decision"],
+            registry=self._registry,
+        )
 
     def watch(self, name: str, documentation: str, label: str, values: Gauges) -> None:
         """Add a gauge with one label, whose values are looked up when Prometheus reads."""

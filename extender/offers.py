@@ -33,6 +33,10 @@ class Able:
     fullness: float
 
 
+UNCOUNTED: Final = Unknown("the node's agent does not say which parts of GPUs are free")
+"""What a node offers to a pod that asks for slices if its agent is too old to count them."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Refused:
     """The node cannot serve the pod."""
@@ -66,6 +70,8 @@ class Offers(dict[Group, Offer]):
         assessment = group.assess(self._request, self._demand)
         if assessment.refusal is not None:
             return self._distinct.setdefault(assessment.refusal, Refused(assessment.refusal))
+        if not group.counts(self._request):
+            return UNCOUNTED
         same = (assessment.worth, assessment.leftover, group.fullness)
         return self._distinct.setdefault(same, Able(assessment, group.fullness))
 

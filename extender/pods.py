@@ -1,11 +1,11 @@
-"""What the books keep of a pod: whose GPUs they are, how many, and since when."""
+"""What the books keep of a pod: which one it is, what it asks for, and since when."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from gpu_topology.errors import WishError
-from gpu_topology.request import GpuRequest, containers_of, request_of
+from gpu_topology.request import GpuRequest, counts_of, request_of
 
 ENDED_PHASES: Final = frozenset({"Succeeded", "Failed"})
 """Phases in which no container of a pod runs, nor ever will again."""
@@ -24,7 +24,7 @@ class PodIdentity:
 
 @dataclass(frozen=True, slots=True)
 class BoundPod:
-    """A pod that holds GPUs of a node.
+    """A pod that holds GPUs of a node, or parts of them.
 
     Attributes:
         scheduled_at: when it was bound, as the API server writes it (RFC 3339, which sorts as text); "" if unknown.
@@ -53,7 +53,7 @@ def bound_pod_of(pod: Mapping[str, Any]) -> BoundPod | None:
     if not isinstance(node, str) or not node or status.get("phase") in ENDED_PHASES:
         return None
     request = _readable_request(pod)
-    if request.total == 0:
+    if request.is_empty:
         return None
     return BoundPod(identity_of(pod), node, request, _scheduled_at(status))
 
@@ -62,7 +62,7 @@ def _readable_request(pod: Mapping[str, Any]) -> GpuRequest:
     try:
         return request_of(pod)
     except WishError:
-        return GpuRequest(containers_of(pod))
+        return counts_of(pod)
 
 
 def _scheduled_at(status: Mapping[str, Any]) -> str:

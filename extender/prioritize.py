@@ -33,7 +33,7 @@ def prioritize_nodes(ledger: Ledger, request: GpuRequest, names: Sequence[str]) 
         request: what the pod asks for.
         names: the candidates.
     """
-    if request.total == 0:
+    if request.is_empty:
         return PrioritizeResult()
     judged = judge(ledger, request, names)
     scored = [(tier.score, tier.names) for tier in judged.tiers if tier.score > 0]

@@ -127,12 +127,14 @@ class ReportReader:
         if not isinstance(topology, str):
             raise _UnknownError(Knowledge.NO_TOPOLOGY, f"the node has no annotation {TOPOLOGY_ANNOTATION}")
         machine = self._decoded(topology)
-        if allocatable is not None and allocatable > len(machine.topology):
+        known = _state(state, machine, topology)
+        described = len(machine.topology) + _slices_named_gpu(known)
+        if allocatable is not None and allocatable > described:
             raise _UnknownError(
                 Knowledge.BAD_TOPOLOGY,
-                f"{TOPOLOGY_ANNOTATION} describes {len(machine.topology)} GPUs, but the kubelet offers {allocatable}",
+                f"{TOPOLOGY_ANNOTATION} describes {described} GPUs, but the kubelet offers {allocatable}",
             )
-        return machine, _state(state, machine, topology)
+        return machine, known
 
     def _decoded(self, annotation: str) -> Machine:
         fingerprint = topology_hash(annotation)
@@ -160,6 +162,11 @@ def _state(annotation: object, machine: Machine, topology_annotation: str) -> No
     if state.free is None:
         raise _UnknownError(Knowledge.STALE_STATE, "the agent does not know which GPUs are free")
     return state
+
+
+def _slices_named_gpu(state: NodeState) -> int:
+    """How many slices go under the name of whole GPUs."""
+    return sum(pool.total for pool in state.slices or () if pool.resource == GPU_RESOURCE)
 
 
 def _digest(annotation: object) -> str | None:

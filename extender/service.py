@@ -8,32 +8,44 @@ This is the whole extender without HTTP and without a cluster; `extender.app` pu
 """
 
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
 
 from extender.account import account_of
+from extender.decisions import Decisions, Filtered, Preempted, Prioritized
+from extender.explain import explanation_of
 from extender.filter import filter_nodes
 from extender.ledger import Ledger
 from extender.metrics import Metrics
 from extender.pods import identity_of
+from extender.preempt import choose_victims, frees_itself, nominated_node_of
 from extender.prioritize import prioritize_nodes
 from extender.reports import Knowledge
 from extender.wire import (
     ExtenderArgs,
+    ExtenderPreemptionArgs,
     RequestError,
     UnreadableError,
+    Victims,
     decode_args,
+    decode_preemption_args,
     encode_filter_error,
     encode_filter_result,
     encode_host_priorities,
+    encode_preemption_result,
 )
 from gpu_topology.errors import GpuTopologyError, WishError
-from gpu_topology.request import GpuRequest, containers_of, request_of
+from gpu_topology.request import GpuRequest, counts_of, request_of
 
 MIB: Final = 1024 * 1024
+
+REPORT_PATIENCE: Final = timedelta(seconds=30)
+"""How long a pod that has had others evicted waits for the agent to report that they left. A report takes a second or
+so; an agent that is down must not keep the pod from trying elsewhere."""
 
 
 class NotReadyError(GpuTopologyError):
@@ -44,8 +56,12 @@ def _ready() -> None:
     """What a service waits for whose ledger was filled by hand: nothing."""
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Service:
-    """Answers filter and prioritize from a ledger.
+    """Answers filter, prioritize and preempt from a ledger, and explains what it answered.
 
     Attributes:
         metrics: what has been counted.
@@ -56,6 +72,7 @@ class Service:
         max_candidates: how many nodes filter passes on at most, the best ones; 0: all.
         max_request_bytes: as the attribute.
         waiting_for: returns what the books still lack, in a few words, or None once they are complete.
+        clock: returns the present time, with its zone.
     """
 
     def __init__(
@@ -65,12 +82,15 @@ class Service:
         max_candidates: int = 100,
         max_request_bytes: int = 64 * MIB,
         waiting_for: Callable[[], str | None] = _ready,
+        clock: Callable[[], datetime] = _utc_now,
     ) -> None:
         self.metrics = Metrics()
         self.max_request_bytes = max_request_bytes
         self._ledger = ledger
         self._max_candidates = max_candidates
         self._waiting_for = waiting_for
+        self._clock = clock
+        self._decisions = Decisions()
         self._log = structlog.get_logger("extender")
         self.metrics.watch("gpu_scheduler_nodes", "Nodes, by what is known of them.", "knowledge", self._knowledge)
 
@@ -88,6 +108,11 @@ class Service:
         """What the books say of a node: see `extender.account`."""
         return account_of(self._ledger, node)
 
+    def explanation_of(self, pod: str) -> dict[str, Any] | None:
+        """Why the pod "<namespace>/<name>" waits: see `extender.explain`; None if it has not been asked about."""
+        decision = self._decisions.recall(pod)
+        return None if decision is None else explanation_of(self._ledger, decision, self._clock())
+
     def filter(self, body: bytes) -> bytes:
         """The `ExtenderFilterResult` that answers an `ExtenderArgs`.
 
@@ -96,8 +121,8 @@ class Service:
         """
         with self._counted("filter") as refuse:
             try:
-                args = self._decode(body)
-                return self._filter(args, self._request(args))
+                args = decode_args(self._within_limit(body))
+                return self._filter(args, self._request(args.pod))
             except (RequestError, WishError, NotReadyError) as error:
                 refuse(error)
                 return encode_filter_error(str(error))
@@ -110,11 +135,29 @@ class Service:
         """
         with self._counted("prioritize") as refuse:
             try:
-                args = self._decode(body)
-                return self._prioritize(args, self._request(args))
+                args = decode_args(self._within_limit(body))
+                return self._prioritize(args, self._request(args.pod))
             except (RequestError, WishError, NotReadyError) as error:
                 refuse(error)
                 return encode_host_priorities([])
+
+    def preempt(self, body: bytes) -> bytes:
+        """The `ExtenderPreemptionResult` that answers an `ExtenderPreemptionArgs`.
+
+        It names no node, so that nobody is evicted, where no eviction helps and where filter would answer with an
+        `Error`. kube-scheduler 1.36 takes that for "no candidate node", 1.37 for an error. Both are better than an
+        eviction for nothing.
+
+        Raises:
+            UnreadableError: the body is not JSON.
+        """
+        with self._counted("preempt") as refuse:
+            try:
+                args = decode_preemption_args(self._within_limit(body))
+                return self._preempt(args, self._request(args.pod))
+            except (RequestError, WishError, NotReadyError) as error:
+                refuse(error)
+                return encode_preemption_result({})
 
     def _filter(self, args: ExtenderArgs, request: GpuRequest) -> bytes:
         pod = identity_of(args.pod)
@@ -125,6 +168,10 @@ class Service:
         self.metrics.candidates.labels("filter").inc(len(args.names))
         for kind, nodes in result.refusals.items():
             self.metrics.refusals.labels(kind).inc(nodes)
+        if not request.is_empty:
+            self._decisions.about(pod).filtered = Filtered(
+                self._clock(), len(args.names), len(result.passed), result.left_out, dict(result.refusals)
+            )
         self._log.info(
             "filter",
             pod=pod.key,
@@ -139,16 +186,53 @@ class Service:
 
     def _prioritize(self, args: ExtenderArgs, request: GpuRequest) -> bytes:
         result = prioritize_nodes(self._ledger, request, args.names)
+        pod, scored = identity_of(args.pod), sum(len(names) for _, names in result.scored)
         self.metrics.candidates.labels("prioritize").inc(len(args.names))
+        if not request.is_empty:
+            self._decisions.about(pod).prioritized = Prioritized(self._clock(), len(args.names), scored, result.best)
         self._log.info(
             "prioritize",
-            pod=identity_of(args.pod).key,
+            pod=pod.key,
             gpus=request.total,
             candidates=len(args.names),
-            scored=sum(len(names) for _, names in result.scored),
+            scored=scored,
             **self._expectation(request, result.best),
         )
         return encode_host_priorities(result.scored)
+
+    def _preempt(self, args: ExtenderPreemptionArgs, request: GpuRequest) -> bytes:
+        pod, awaited = identity_of(args.pod), self._awaited(args.pod, request)
+        kept = {} if awaited else choose_victims(self._ledger, request, args.victims)
+        answer = Preempted(self._clock(), _sizes(args.victims), _sizes(kept), awaited)
+        if not request.is_empty:
+            decision = self._decisions.about(pod)
+            decision.preempted = answer
+            decision.evicted_at = answer.at if kept else decision.evicted_at
+        self.metrics.candidates.labels("preempt").inc(len(args.victims))
+        self.metrics.victims.labels("kept").inc(sum(answer.kept.values()))
+        self.metrics.victims.labels("spared").inc(sum(answer.offered.values()) - sum(answer.kept.values()))
+        self._log.info(
+            "preempt",
+            pod=pod.key,
+            gpus=request.total,
+            candidates=len(args.victims),
+            victims=answer.kept,
+            awaited=awaited,
+        )
+        return encode_preemption_result(kept)
+
+    def _awaited(self, pod: Mapping[str, Any], request: GpuRequest) -> str | None:
+        """The node for which a pod has had others evicted, if its agent has only yet to report that they left.
+
+        Their GPUs count as held until then, so that filter refuses the node, and kube-scheduler looks for more victims
+        elsewhere.
+        """
+        node, decision = nominated_node_of(pod), self._decisions.recall(identity_of(pod).key)
+        if node is None or decision is None or decision.evicted_at is None:
+            return None
+        if self._clock() - decision.evicted_at > REPORT_PATIENCE:
+            return None
+        return node if frees_itself(self._ledger, request, node) else None
 
     def _expectation(self, request: GpuRequest, node: str | None) -> dict[str, Any]:
         """The best node and what the pod would get there, for the log."""
@@ -161,19 +245,25 @@ class Service:
             "bandwidth_gbps": assessment.worth.bandwidth_gbps,
         }
 
-    def _decode(self, body: bytes) -> ExtenderArgs:
+    def _within_limit(self, body: bytes) -> bytes:
         if len(body) > self.max_request_bytes:
             raise RequestError(f"the request is larger than {self.max_request_bytes // MIB} MiB, the limit set here")
-        return decode_args(body)
+        return body
 
-    def _request(self, args: ExtenderArgs) -> GpuRequest:
+    def _request(self, pod: Mapping[str, Any]) -> GpuRequest:
         """What the pod asks for; GPUs can only be decided upon when the books are complete."""
-        if not containers_of(args.pod):
+        if counts_of(pod).is_empty:
             return GpuRequest()
         reason = self.unready_reason()
         if reason is not None:
             raise NotReadyError(reason)
-        return request_of(args.pod)
+        decision = self._decisions.about(identity_of(pod))
+        try:
+            decision.request, decision.problem = request_of(pod), None
+        except WishError as error:
+            decision.request, decision.problem = GpuRequest(), str(error)
+            raise
+        return decision.request
 
     @contextmanager
     def _counted(self, verb: str) -> Generator[Callable[[GpuTopologyError], None]]:
@@ -194,3 +284,8 @@ class Service:
             raise
         finally:
             self.metrics.requests.labels(verb, result).inc()
+
+
+def _sizes(victims: Mapping[str, Victims]) -> dict[str, int]:
+    """Node to the number of its victims."""
+    return {node: len(each.uids) for node, each in victims.items()}

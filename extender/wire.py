@@ -38,6 +38,32 @@ class ExtenderArgs:
     nodes: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Victims:
+    """Pods that are to be evicted from one node.
+
+    Attributes:
+        uids: of the pods, the most important first, as kube-scheduler sorts them.
+        pdb_violations: how many of them a PodDisruptionBudget protects.
+    """
+
+    uids: tuple[str, ...]
+    pdb_violations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExtenderPreemptionArgs:
+    """A preempt request.
+
+    Attributes:
+        pod: the pod that needs room, in the API server's JSON form.
+        victims: by node.
+    """
+
+    pod: Mapping[str, Any]
+    victims: Mapping[str, Victims]
+
+
 def decode_args(body: bytes) -> ExtenderArgs:
     """Read the body of a filter or prioritize request.
 
@@ -45,15 +71,7 @@ def decode_args(body: bytes) -> ExtenderArgs:
         UnreadableError: it is not JSON.
         RequestError: it is not an `ExtenderArgs`; the message names the field.
     """
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise UnreadableError(f"the request is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise RequestError(f"the request is {_kind(document)}, not an object")
-    pod = document.get("Pod")
-    if not isinstance(pod, dict):
-        raise RequestError(f"Pod is {_kind(pod)}, not an object")
+    document, pod = _document_and_pod(body)
     nodes, names = document.get("Nodes"), document.get("NodeNames")
     if (nodes is None) == (names is None):
         raise RequestError("exactly one of Nodes and NodeNames must be set")
@@ -61,6 +79,32 @@ def decode_args(body: bytes) -> ExtenderArgs:
         return ExtenderArgs(pod, _names(names))
     by_name = _nodes_by_name(nodes)
     return ExtenderArgs(pod, list(by_name), by_name)
+
+
+def decode_preemption_args(body: bytes) -> ExtenderPreemptionArgs:
+    """Read the body of a preempt request.
+
+    Raises:
+        UnreadableError: it is not JSON.
+        RequestError: it is not an `ExtenderPreemptionArgs`; the message names the field.
+    """
+    document, pod = _document_and_pod(body)
+    whole, meta = document.get("NodeNameToVictims"), document.get("NodeNameToMetaVictims")
+    if (whole is None) == (meta is None):
+        raise RequestError("exactly one of NodeNameToVictims and NodeNameToMetaVictims must be set")
+    name, nodes = ("NodeNameToMetaVictims", meta) if whole is None else ("NodeNameToVictims", whole)
+    if not isinstance(nodes, dict):
+        raise RequestError(f"{name} is {_kind(nodes)}, not an object")
+    return ExtenderPreemptionArgs(pod, {node: _victims(f"{name}.{node}", each) for node, each in nodes.items()})
+
+
+def encode_preemption_result(victims: Mapping[str, Victims]) -> bytes:
+    """An `ExtenderPreemptionResult`: pods by UID, whatever form the request came in."""
+    nodes = {
+        node: {"Pods": [{"UID": uid} for uid in each.uids], "NumPDBViolations": each.pdb_violations}
+        for node, each in victims.items()
+    }
+    return orjson.dumps({"NodeNameToMetaVictims": nodes})
 
 
 def encode_filter_result(
@@ -103,6 +147,43 @@ def encode_filter_error(message: str) -> bytes:
 def encode_host_priorities(scored: Iterable[tuple[int, Sequence[str]]]) -> bytes:
     """A `HostPriorityList`, from scores and the nodes that have them. A node that is not in it counts as score 0."""
     return orjson.dumps([{"Host": name, "Score": score} for score, names in scored for name in names])
+
+
+def _document_and_pod(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableError(f"the request is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise RequestError(f"the request is {_kind(document)}, not an object")
+    pod = document.get("Pod")
+    if not isinstance(pod, dict):
+        raise RequestError(f"Pod is {_kind(pod)}, not an object")
+    return document, pod
+
+
+def _victims(field: str, victims: object) -> Victims:
+    if not isinstance(victims, dict):
+        raise RequestError(f"{field} is {_kind(victims)}, not an object")
+    pods = victims.get("Pods")
+    if pods is None:  # how Go writes an empty list
+        pods = []
+    if not isinstance(pods, list):
+        raise RequestError(f"{field}.Pods is {_kind(pods)}, not a list")
+    violations = victims.get("NumPDBViolations", 0)
+    if not isinstance(violations, int) or isinstance(violations, bool) or violations < 0:
+        raise RequestError(f"{field}.NumPDBViolations is not a whole number from 0")
+    return Victims(tuple(_uid(f"{field}.Pods[{place}]", pod) for place, pod in enumerate(pods)), violations)
+
+
+def _uid(field: str, pod: object) -> str:
+    """The UID of a `MetaPod`, or of a pod in the API server's JSON form."""
+    fields = pod if isinstance(pod, dict) else {}
+    metadata = fields.get("metadata")
+    uid = metadata.get("uid") if isinstance(metadata, dict) else fields.get("UID")
+    if not isinstance(uid, str):
+        raise RequestError(f"{field} has no UID")
+    return uid
 
 
 def _names(names: object) -> list[str]:

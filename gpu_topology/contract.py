@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gpu_topology.errors import ForeignVersionError, MalformedError, OversizedError, TopologyError
 from gpu_topology.links import PcieAncestor
+from gpu_topology.slices import MAX_SLICES, SliceHolder, SlicePool
 from gpu_topology.topology import Ancestors, Gpu, Nic, NodeTopology
 
 TOPOLOGY_ANNOTATION: Final = "gpu-scheduler/topology"
@@ -59,12 +60,15 @@ class NodeState:
     Attributes:
         topology_hash: `topology_hash` of the topology annotation whose indices this speaks in.
         sequence: grows with every publication of the node.
-        free: GPUs that a pod could get; None where the agent does not know. None is not the empty set.
-        held: containers and the GPUs that they have.
+        free: whole GPUs that a pod could get; None where the agent does not know. None is not the empty set.
+        held: containers and the whole GPUs that they have.
         unhealthy: GPU index to the reason, for a person to read. A GPU may be both held and unhealthy, never free
             and either.
         allocation: who chooses among the free GPUs.
         stale: why this may no longer be true (a person's sentence), or None while it is up to date.
+        slices: the parts of GPUs, for every GPU that is cut or shared, which is never free as a whole; None where the
+            agent does not know, or is too old to say.
+        held_slices: containers and the slices that they have.
     """
 
     topology_hash: str
@@ -74,6 +78,8 @@ class NodeState:
     unhealthy: dict[int, str] = field(default_factory=dict)
     allocation: Allocation = Allocation.VENDOR
     stale: str | None = None
+    slices: tuple[SlicePool, ...] | None = None
+    held_slices: tuple[SliceHolder, ...] = ()
 
 
 def topology_hash(annotation: str) -> str:
@@ -136,7 +142,8 @@ def check_state(state: NodeState, topology: NodeTopology, annotation: str) -> No
             f"speaks of topology {state.topology_hash}, but {TOPOLOGY_ANNOTATION} is {expected}",
         )
     named = {*(state.free or ()), *state.unhealthy, *(gpu for holder in state.held for gpu in holder.gpus)}
-    foreign = sorted(gpu for gpu in named if gpu >= len(topology))
+    sliced = {pool.gpu for pool in state.slices or ()} | {holder.gpu for holder in state.held_slices}
+    foreign = sorted(gpu for gpu in named | sliced if gpu is not None and gpu >= len(topology))
     if foreign:
         raise MalformedError(STATE_ANNOTATION, f"speaks of GPU {foreign[0]}, but the node has {len(topology)}")
 
@@ -145,6 +152,7 @@ def check_state(state: NodeState, topology: NodeTopology, annotation: str) -> No
 
 _AncestorName = Literal["SYS", "NODE", "PHB", "PXB", "PIX", "PSB"]
 _Index = Annotated[int, Field(ge=0, lt=MAX_GPUS)]
+_SliceCount = Annotated[int, Field(ge=0, le=MAX_SLICES)]
 _LinkCount = Annotated[int, Field(ge=0, le=1024)]
 _Cell = Literal["X"] | _AncestorName | None
 
@@ -225,6 +233,22 @@ class _HolderDocument(_Document):
     pod_uid: str | None
 
 
+class _SlicePoolDocument(_Document):
+    resource: str
+    gpu: _Index | None
+    total: _SliceCount
+    free: _SliceCount
+
+
+class _SliceHolderDocument(_Document):
+    pod: str
+    container: str
+    resource: str
+    gpu: _Index | None
+    count: _SliceCount
+    pod_uid: str | None
+
+
 class _StateDocument(_Document):
     version: Literal[1]
     topology: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
@@ -234,6 +258,9 @@ class _StateDocument(_Document):
     unhealthy: dict[Annotated[str, Field(pattern="^(0|[1-9][0-9]?)$")], str]
     allocation: Literal["vendor", "best"]
     stale: str | None
+    # Not there in what agents wrote that did not count slices yet.
+    slices: list[_SlicePoolDocument] | None = None
+    held_slices: list[_SliceHolderDocument] = []
 
     @model_validator(mode="after")
     def _free_is_free(self) -> "_StateDocument":
@@ -243,6 +270,18 @@ class _StateDocument(_Document):
             raise ValueError("free names a GPU twice")
         if both := sorted(taken.intersection(free)):
             raise ValueError(f"GPU {both[0]} is said to be free and yet held or unhealthy")
+        return self
+
+    @model_validator(mode="after")
+    def _slices_are_counted_once(self) -> "_StateDocument":
+        pools = self.slices or []
+        for pool in pools:
+            if pool.free > pool.total:
+                raise ValueError(f"{pool.free} of {pool.total} {pool.resource} are said to be free")
+            if pool.gpu is not None and pool.gpu in (self.free or []):
+                raise ValueError(f"GPU {pool.gpu} is said to be free and yet cut or shared")
+        if len({(pool.resource, pool.gpu) for pool in pools}) != len(pools):
+            raise ValueError("slices names a resource of a GPU twice")
         return self
 
     @classmethod
@@ -261,6 +300,8 @@ class _StateDocument(_Document):
             unhealthy={str(gpu): reason for gpu, reason in state.unhealthy.items()},
             allocation=state.allocation.value,
             stale=state.stale,
+            slices=None if state.slices is None else [_SlicePoolDocument(**asdict(pool)) for pool in state.slices],
+            held_slices=[_SliceHolderDocument(**asdict(holder)) for holder in state.held_slices],
         )
 
     def state(self) -> NodeState:
@@ -274,6 +315,8 @@ class _StateDocument(_Document):
             unhealthy={int(gpu): reason for gpu, reason in self.unhealthy.items()},
             allocation=Allocation(self.allocation),
             stale=self.stale,
+            slices=None if self.slices is None else tuple(SlicePool(**pool.model_dump()) for pool in self.slices),
+            held_slices=tuple(SliceHolder(**holder.model_dump()) for holder in self.held_slices),
         )
 
 

@@ -1,15 +1,16 @@
-"""What a pod asks for: GPUs per container, and its wishes about their links.
+"""What a pod asks for: GPUs and parts of GPUs per container, and its wishes about their links.
 
 Read from the pod as the API server's JSON has it, by whoever decides about it: the extender when it ranks nodes, the
 agent when the kubelet asks which GPUs to take. Both decide alike because they read alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from gpu_topology.errors import WishError
+from gpu_topology.slices import is_slice_resource
 
 GPU_RESOURCE: Final = "nvidia.com/gpu"
 """The extended resource of whole GPUs."""
@@ -77,34 +78,70 @@ class ContainerRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class GpuRequest:
-    """The whole GPUs that a pod asks for.
+class SliceRequest:
+    """The slices of one resource that one container asks for.
 
     Attributes:
-        containers: the containers that ask for any, in the order in which the kubelet serves them.
+        container: its name.
+        resource: such as "nvidia.com/mig-1g.10gb".
+    """
+
+    container: str
+    resource: str
+    count: int
+    kind: ContainerKind = ContainerKind.MAIN
+
+
+@dataclass(frozen=True, slots=True)
+class GpuRequest:
+    """The whole GPUs and the parts of GPUs that a pod asks for.
+
+    Attributes:
+        containers: the containers that ask for whole GPUs, in the order in which the kubelet serves them.
         wishes: what the pod wants of the links.
+        slices: what the containers ask for in parts of GPUs, in the same order.
     """
 
     containers: tuple[ContainerRequest, ...] = ()
     wishes: Wishes = field(default_factory=Wishes)
+    slices: tuple[SliceRequest, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it asks for neither a GPU nor a part of one."""
+        return not self.containers and not self.slices
 
     @property
     def total(self) -> int:
-        """The number of GPUs that the scheduler counts for the pod.
+        """The number of whole GPUs that the scheduler counts for the pod."""
+        return _peak((container.gpus, container.kind) for container in self.containers)
 
-        Sidecars and main containers run together; an init container runs beside the sidecars started before it.
-        (k8s.io/component-helpers/resource, PodRequests.)
-        """
-        running = sidecars = peak = 0
-        for container in self.containers:
-            match container.kind:
-                case ContainerKind.INIT:
-                    peak = max(peak, sidecars + container.gpus)
-                case ContainerKind.SIDECAR:
-                    sidecars += container.gpus
-                case ContainerKind.MAIN:
-                    running += container.gpus
-        return max(peak, sidecars + running)
+    @property
+    def slice_totals(self) -> dict[str, int]:
+        """Resource to the number of its slices that the scheduler counts for the pod."""
+        resources = dict.fromkeys(asked.resource for asked in self.slices)
+        return {
+            resource: _peak((asked.count, asked.kind) for asked in self.slices if asked.resource == resource)
+            for resource in resources
+        }
+
+
+def _peak(asked: Iterable[tuple[int, ContainerKind]]) -> int:
+    """The most of a resource that a pod's containers have at the same time.
+
+    Sidecars and main containers run together; an init container runs beside the sidecars started before it.
+    (k8s.io/component-helpers/resource, PodRequests.)
+    """
+    running = sidecars = peak = 0
+    for count, kind in asked:
+        match kind:
+            case ContainerKind.INIT:
+                peak = max(peak, sidecars + count)
+            case ContainerKind.SIDECAR:
+                sidecars += count
+            case ContainerKind.MAIN:
+                running += count
+    return max(peak, sidecars + running)
 
 
 def request_of(pod: Mapping[str, Any]) -> GpuRequest:
@@ -116,18 +153,26 @@ def request_of(pod: Mapping[str, Any]) -> GpuRequest:
     Raises:
         WishError: an annotation of ours cannot be read; the message names it and says what it may hold.
     """
-    return GpuRequest(containers_of(pod), wishes_of(pod))
+    counts = counts_of(pod)
+    return GpuRequest(counts.containers, wishes_of(pod), counts.slices)
+
+
+def counts_of(pod: Mapping[str, Any]) -> GpuRequest:
+    """The GPU request of a pod, its wishes left aside: they do not change how many GPUs it holds."""
+    containers, slices = [], []
+    for container, kind in _containers(pod):
+        name = str(container.get("name", ""))
+        for resource, count in sorted(_counts(container).items()):
+            if resource == GPU_RESOURCE:
+                containers.append(ContainerRequest(name, count, kind))
+            else:
+                slices.append(SliceRequest(name, resource, count, kind))
+    return GpuRequest(tuple(containers), slices=tuple(slices))
 
 
 def containers_of(pod: Mapping[str, Any]) -> tuple[ContainerRequest, ...]:
     """The containers that ask for whole GPUs, in the order in which the kubelet serves them."""
-    spec = _mapping(pod.get("spec"))
-    found = []
-    for container in _sequence(spec.get("initContainers")):
-        sidecar = container.get("restartPolicy") == "Always"
-        found.append(_container(container, ContainerKind.SIDECAR if sidecar else ContainerKind.INIT))
-    found.extend(_container(container, ContainerKind.MAIN) for container in _sequence(spec.get("containers")))
-    return tuple(container for container in found if container.gpus > 0)
+    return counts_of(pod).containers
 
 
 def wishes_of(pod: Mapping[str, Any]) -> Wishes:
@@ -153,14 +198,28 @@ _MOST_DIGITS: Final = 9
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
-def _container(container: Mapping[str, Any], kind: ContainerKind) -> ContainerRequest:
+def _containers(pod: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], ContainerKind]]:
+    spec = _mapping(pod.get("spec"))
+    for container in _sequence(spec.get("initContainers")):
+        sidecar = container.get("restartPolicy") == "Always"
+        yield container, ContainerKind.SIDECAR if sidecar else ContainerKind.INIT
+    for container in _sequence(spec.get("containers")):
+        yield container, ContainerKind.MAIN
+
+
+def _counts(container: Mapping[str, Any]) -> dict[str, int]:
+    """Resource to the number of GPUs, or of parts of GPUs, that a container asks for.
+
+    The API server makes requests and limits equal; a pod read before defaulting may have only limits.
+    """
     resources = _mapping(container.get("resources"))
-    # For extended resources the API server makes requests and limits equal; a pod read before defaulting may have
-    # only limits.
-    quantity = _mapping(resources.get("requests")).get(GPU_RESOURCE)
-    if quantity is None:
-        quantity = _mapping(resources.get("limits")).get(GPU_RESOURCE)
-    return ContainerRequest(str(container.get("name", "")), _whole_number(quantity), kind)
+    asked = {
+        resource: _whole_number(quantity)
+        for kind in ("limits", "requests")
+        for resource, quantity in _mapping(resources.get(kind)).items()
+        if quantity is not None and (resource == GPU_RESOURCE or is_slice_resource(resource))
+    }
+    return {resource: count for resource, count in asked.items() if count > 0}
 
 
 def _whole_number(quantity: object) -> int:

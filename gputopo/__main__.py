@@ -5,6 +5,7 @@ import sys
 import typer
 
 from gpu_topology.errors import GpuTopologyError
+from gputopo.explain import explain
 from gputopo.parse import parse
 from gputopo.place import place
 from gputopo.predict import predict
@@ -16,9 +17,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="How the GPUs of a machine are linked, which set of them to take, and which one the vendor would take.",
+    help="How the GPUs of a machine are linked, which of them to take, which the vendor would take; why a pod waits.",
 )
-for command in (parse, show, place, predict):
+for command in (parse, show, place, predict, explain):
     app.command()(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -14,6 +15,7 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException
 
 from gpu_topology.errors import SettingsError
+from kubernetes_api.created import NodeEvent, lease_renewal, new_event, new_lease
 from kubernetes_api.errors import ApiError, ExpiredError, NotFoundError
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ sends none (seen for 90 s with v1.36.3)."""
 PAGE_SIZE: Final = 500
 """Objects per page of a list: what client-go uses."""
 
+_EVENTS: Final = "/apis/events.k8s.io/v1/namespaces/default/events"
+"""Events about nodes belong into the namespace `default`: the API server takes them in no other of ours."""
+_LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 _ERRORS_BY_STATUS: Final = {404: NotFoundError, 410: ExpiredError}
 
 
@@ -85,15 +90,44 @@ class Cluster:
         """
         return await self._json("GET", f"{Resource.NODES.value}/{name}")
 
-    async def patch_node(self, name: str, *, annotations: Mapping[str, str | None]) -> None:
-        """Set annotations of a node and leave everything else; None removes a key.
+    async def patch_node(
+        self, name: str, *, annotations: Mapping[str, str | None], labels: Mapping[str, str | None] | None = None
+    ) -> None:
+        """Set annotations and labels of a node and leave everything else; None removes a key.
 
         Raises:
             NotFoundError: there is no such node.
             ApiError: the API server refused, or could not be reached.
         """
-        body = {"metadata": {"annotations": dict(annotations)}}
+        body = {"metadata": {"annotations": dict(annotations), "labels": dict(labels or {})}}
         await self._json("PATCH", f"{Resource.NODES.value}/{name}", body=body)
+
+    async def create_event(self, node: str, event: NodeEvent) -> None:
+        """Say something about a node, where `kubectl describe node` shows it.
+
+        Raises:
+            ApiError: the API server refused, or could not be reached.
+        """
+        await self._json("POST", _EVENTS, body=new_event(node, event, datetime.now(UTC)))
+
+    async def renew_lease(self, namespace: str, node: str, duration_seconds: int) -> None:
+        """Say in the lease of this node's name that its holder lives; the lease is made where there is none.
+
+        Args:
+            namespace: of the lease.
+            node: the holder. When the node is deleted, the cluster deletes the lease too.
+            duration_seconds: after how long without a renewal the holder counts as gone.
+
+        Raises:
+            NotFoundError: there is no such namespace, or no lease and no such node.
+            ApiError: the API server refused, or could not be reached.
+        """
+        leases = _LEASES.format(namespace=namespace)
+        try:
+            await self._json("PATCH", f"{leases}/{node}", body=lease_renewal(node, duration_seconds, datetime.now(UTC)))
+        except NotFoundError:
+            owner = await self.get_node(node)
+            await self._json("POST", leases, body=new_lease(owner, duration_seconds, datetime.now(UTC)))
 
     async def pages(
         self, resource: Resource, *, field_selector: str = ""
@@ -159,8 +193,8 @@ class Cluster:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send one request; every failure, also while the answer is read, becomes an `ApiError`."""
         headers = {"Accept": "application/json"}
-        if method == "PATCH":
-            headers["Content-Type"] = "application/merge-patch+json"
+        if body is not None:
+            headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
         try:
             parts = await self._client.param_serialize(
                 method,

@@ -3,23 +3,35 @@
 import asyncio
 import sys
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
+import structlog
 
 from gpu_topology.errors import SourceError
 from gpu_topology.topology import NodeTopology
 from kubernetes_api import Cluster, Reflector, Resource
+from topology_agent.cordon import CordonWatch, cordon_of
+from topology_agent.device_plugin.enforcement import Enforcement
+from topology_agent.events import EventRecorder
 from topology_agent.hardware import hardware_reader, simulated_nodes
+from topology_agent.health import NodeHealth
 from topology_agent.kubelet.client import PodResourcesClient
+from topology_agent.kubelet.configuration import read_topology_manager
+from topology_agent.lease import keep_lease
 from topology_agent.publisher import Publisher
 from topology_agent.real_node import RealNode
 from topology_agent.report import NodeReport
 from topology_agent.settings import Settings
 from topology_agent.simulator import Simulator
+from topology_agent.sources import nvml
+from topology_agent.xid_watch import follow_xids
 
 HARDWARE_RETRY_SECONDS: Final = 10.0
 """Until the hardware is read again after it could not be: a driver takes some seconds to start."""
+
+_log = structlog.get_logger(__name__)
 
 
 async def run(settings: Settings) -> None:
@@ -91,7 +103,8 @@ async def _run_real(settings: Settings, name: str) -> None:
         async with await Cluster.connect(settings.kubeconfig) as cluster:
             publisher = Publisher(cluster, [name])
             if settings.once:
-                publisher.publish(name, await _report_once(settings, kubelet))
+                cordon = cordon_of(await cluster.get_node(name))
+                publisher.publish(name, await _report_once(settings, kubelet, cordon))
                 await _write_once(publisher, [name])
             else:
                 await _follow(settings, name, cluster, publisher, kubelet)
@@ -100,23 +113,56 @@ async def _run_real(settings: Settings, name: str) -> None:
 async def _follow(
     settings: Settings, name: str, cluster: Cluster, publisher: Publisher, kubelet: PodResourcesClient
 ) -> None:
+    folder, model = settings.device_plugin_folder, settings.worth_model
+    enforcement = Enforcement(cluster, name, kubelet, folder, model) if settings.enforce else None
+
     def publish(report: NodeReport) -> None:
         publisher.publish(name, report)
+        if enforcement is not None:
+            enforcement.heard(report)
 
-    node = RealNode(hardware_reader(settings), kubelet, publish, settle_seconds=settings.settle_seconds)
+    _log_topology_manager(settings.kubelet_config)
+    recorder = EventRecorder(cluster, name)
+    health = NodeHealth(recorder.record)
+    read_hardware = hardware_reader(settings)
+    node = RealNode(read_hardware, kubelet, publish, settle_seconds=settings.settle_seconds, health=health)
+    if enforcement is not None:
+        node.allocation = enforcement.allocation
+    watch = CordonWatch(name, node.hear_of_cordon, publisher)
     selector, _ = _selectors([name])
     async with asyncio.TaskGroup() as group:
-        group.create_task(Reflector(cluster, Resource.NODES, publisher, field_selector=selector).run())
+        group.create_task(Reflector(cluster, Resource.NODES, watch, field_selector=selector).run())
+        group.create_task(recorder.run())
+        group.create_task(keep_lease(cluster, settings.lease_namespace, name))
+        if settings.is_nvml and settings.watch_xids:
+            group.create_task(follow_xids(nvml.watch_xids, node.hear_of_xid, HARDWARE_RETRY_SECONDS))
         group.create_task(node.follow_hardware(settings.resync_seconds, HARDWARE_RETRY_SECONDS))
         group.create_task(node.follow_kubelet(settings.poll_seconds))
+        if enforcement is not None:
+            group.create_task(enforcement.run())
+        # A cordoned GPU must not be published as free for a moment: the watch has to have told of the node first.
+        await publisher.synced.wait()
         group.create_task(publisher.run(settings.writers))
         group.create_task(_resync(publisher, settings.resync_seconds))
 
 
-async def _report_once(settings: Settings, kubelet: PodResourcesClient) -> NodeReport:
+def _log_topology_manager(kubelet_config: Path | None) -> None:
+    """Let the log tell how the kubelet aligns containers: the first question when a pod is refused on admission."""
+    if kubelet_config is None:
+        return
+    try:
+        manager = read_topology_manager(kubelet_config)
+    except SourceError as error:
+        _log.warning("the kubelet's Topology Manager is unknown", error=str(error))
+    else:
+        _log.info("the kubelet's Topology Manager", policy=manager.policy, scope=manager.scope)
+
+
+async def _report_once(settings: Settings, kubelet: PodResourcesClient, cordon: str = "") -> NodeReport:
     """What there is to say of the real node after one look. The kubelet is taken at its word."""
     reports: list[NodeReport] = []
     node = RealNode(hardware_reader(settings), kubelet, reports.append, settle_seconds=0)
+    node.hear_of_cordon(cordon)
     if not await node.look_at_hardware():
         raise SourceError(str(reports[-1].occupancy.stale))
     await node.look_at_kubelet()

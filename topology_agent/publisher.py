@@ -1,8 +1,8 @@
-"""Keeps the annotations of nodes equal to what their agents report: patches what differs, and nothing else."""
+"""Keeps annotations and labels of nodes equal to what their agents report: patches what differs, and nothing else."""
 
 import asyncio
 from collections.abc import Collection, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -11,6 +11,7 @@ from tenacity.wait import wait_base
 from gpu_topology.contract import STATE_ANNOTATION, TOPOLOGY_ANNOTATION
 from gpu_topology.errors import ContractError
 from kubernetes_api import ApiError, NotFoundError
+from topology_agent.labels import OWN_LABELS
 from topology_agent.occupancy import Occupancy
 from topology_agent.report import NodeReport, state_in
 from topology_agent.workqueue import WorkQueue
@@ -31,8 +32,17 @@ class NodeApi(Protocol):
     async def get_node(self, name: str) -> dict[str, Any]:
         """One node; raises `ApiError`."""
 
-    async def patch_node(self, name: str, *, annotations: Mapping[str, str | None]) -> None:
-        """Set annotations; raises `ApiError`."""
+    async def patch_node(
+        self, name: str, *, annotations: Mapping[str, str | None], labels: Mapping[str, str | None] | None = None
+    ) -> None:
+        """Set annotations and labels; raises `ApiError`."""
+
+
+class OwnMetadata(NamedTuple):
+    """What stands on a node of what agents write."""
+
+    annotations: dict[str, str]
+    labels: dict[str, str]
 
 
 class Publisher:
@@ -47,7 +57,7 @@ class Publisher:
         self._names = frozenset(names)
         self._pause = pause
         self._reports: dict[str, NodeReport] = {}
-        self._present: dict[str, dict[str, str]] = {}  # a node that is not in it is read before it is written
+        self._present: dict[str, OwnMetadata] = {}  # a node that is not in it is read before it is written
         self._sequences: dict[str, int] = {}
         self._uids: dict[str, str] = {}
         self._due = WorkQueue()
@@ -60,7 +70,7 @@ class Publisher:
 
     def present(self, name: str) -> Mapping[str, str]:
         """Our annotations on a node, as last seen; empty where it has none or was never seen."""
-        return self._present.get(name, {})
+        return self._present[name].annotations if name in self._present else {}
 
     def resync(self) -> None:
         """Forget what the nodes say and read them again: whatever was missed comes to light."""
@@ -114,12 +124,12 @@ class Publisher:
         name = metadata["name"]
         if name not in self._names:
             return
-        annotations = own_annotations(obj)
+        seen = own_metadata(obj)
         same_node = self._uids.get(name) == metadata["uid"]
-        if same_node and (self._present.get(name) == annotations or self._is_outdated(name, annotations)):
+        if same_node and (self._present.get(name) == seen or self._is_outdated(name, seen.annotations)):
             return
         self._uids[name] = metadata["uid"]
-        self._take(name, annotations)
+        self._take(name, seen)
         if name in self._reports:
             self._due.add(name)
 
@@ -130,10 +140,10 @@ class Publisher:
             _log.warning("the node is gone; its annotations wait for its return", node=name)
         self._present.pop(name, None)
 
-    def _take(self, name: str, annotations: dict[str, str]) -> None:
+    def _take(self, name: str, metadata: OwnMetadata) -> None:
         """Note what a node says, and the sequence number to go on from even if somebody removes it."""
-        self._present[name] = annotations
-        state = state_in(annotations)
+        self._present[name] = metadata
+        state = state_in(metadata.annotations)
         if state is not None:
             self._sequences[name] = max(state.sequence, self._sequences.get(name, 0))
 
@@ -153,24 +163,31 @@ class Publisher:
     async def _converge(self, name: str) -> None:
         try:
             if name not in self._present:
-                self._take(name, own_annotations(await self._api.get_node(name)))
+                self._take(name, own_metadata(await self._api.get_node(name)))
             present = self._present[name]
             report = self._reports[name]
-            changes = report.changes(present, self._sequences.get(name, 0))
-            if not changes:
+            changes = report.changes(present.annotations, self._sequences.get(name, 0))
+            label_changes = report.label_changes(present.labels)
+            if not changes and not label_changes:
                 return
-            await self._api.patch_node(name, annotations=changes)
+            await self._api.patch_node(name, annotations=changes, labels=label_changes)
         except ApiError:
             self._present.pop(name, None)  # the patch may have arrived all the same
             raise
-        self._take(name, {**present, **changes})
+        labels = {**present.labels, **label_changes}
+        kept = {label: value for label, value in labels.items() if value is not None}
+        self._take(name, OwnMetadata({**present.annotations, **changes}, kept))
         _log_success(name, report.occupancy, self._sequences.get(name), changes)
 
 
-def own_annotations(node: Mapping[str, Any]) -> dict[str, str]:
-    """The annotations of a node that agents write."""
+def own_metadata(node: Mapping[str, Any]) -> OwnMetadata:
+    """The annotations and labels of a node that agents write."""
     annotations = node["metadata"].get("annotations") or {}
-    return {key: annotations[key] for key in OWN_KEYS if key in annotations}
+    labels = node["metadata"].get("labels") or {}
+    return OwnMetadata(
+        {key: annotations[key] for key in OWN_KEYS if key in annotations},
+        {key: labels[key] for key in OWN_LABELS if key in labels},
+    )
 
 
 def _log_success(name: str, occupancy: Occupancy, sequence: int | None, changes: Mapping[str, str]) -> None:

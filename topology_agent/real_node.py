@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -11,15 +12,20 @@ import structlog
 from gpu_topology.contract import Allocation, encode_topology
 from gpu_topology.errors import ContractError, SourceError
 from topology_agent.hardware import HardwareReader
+from topology_agent.health import NodeHealth
 from topology_agent.kubelet.listing import Listing
 from topology_agent.kubelet.tracker import KubeletTracker
+from topology_agent.labels import labels_of
 from topology_agent.lost_gpus import remember_lost
 from topology_agent.occupancy import Occupancy
 from topology_agent.report import NodeReport
-from topology_agent.sources.nvml import Reading
+from topology_agent.sources.nvml import DriverLostError, Reading
+from topology_agent.xids import XidEvent
 
 SECOND_LOOK_SECONDS: Final = 0.2
 """After a container was listed without devices: nine of ten get theirs within 170 ms of being bound."""
+AFTERMATH_SECONDS: Final = 1.0
+"""After an XID error, until the hardware is read again: others follow the first, and links go down with it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -36,27 +42,33 @@ class RealNode:
 
     Attributes:
         report: what there is to publish at present.
+        allocation: tells who chooses among the free GPUs; the vendor, unless somebody else is put here.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each but the first three is named by the caller
         self,
         read_hardware: HardwareReader,
         kubelet: Kubelet,
         publish: Callable[[NodeReport], None],
         *,
         settle_seconds: float,
+        health: NodeHealth | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read_hardware = read_hardware
         self._kubelet = kubelet
         self._publish = publish
         self._settle_seconds = settle_seconds
+        self._health = health or NodeHealth()
+        self._hardware_is_doubtful = asyncio.Event()
         self._clock = clock
         self._reading: Reading | None = None
         self._topology: str | None = None
         self._tracker: KubeletTracker | None = None
+        self._devices: dict[str, int] = {}
         self._hardware_failure: str | None = "the hardware has not been read yet"
         self._kubelet_failure: str | None = None
+        self.allocation: Callable[[], Allocation] = lambda: Allocation.VENDOR
 
     async def look_at_hardware(self) -> bool:
         """Read the hardware again and publish. Returns whether that worked; if not, what was known stands as stale."""
@@ -66,6 +78,8 @@ class RealNode:
             topology = encode_topology(reading.topology)
         except (SourceError, ContractError) as error:
             self._note_hardware_failure(str(error))
+            if isinstance(error, DriverLostError):
+                self._health.forget_xids()
         else:
             self._take(reading, topology)
         self._publish(self.report)
@@ -89,10 +103,14 @@ class RealNode:
         return self._tracker.expects_devices
 
     async def follow_hardware(self, every_seconds: float, retry_seconds: float) -> None:
-        """Look at the hardware for ever; sooner again where it could not be read."""
+        """Look at the hardware for ever; sooner again where it could not be read, or after an XID error."""
         while True:
             works = await self.look_at_hardware()
-            await asyncio.sleep(every_seconds if works else retry_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every_seconds if works else retry_seconds):
+                    await self._hardware_is_doubtful.wait()
+                    await asyncio.sleep(AFTERMATH_SECONDS)
+            self._hardware_is_doubtful.clear()
 
     async def follow_kubelet(self, every_seconds: float) -> None:
         """Look at the kubelet for ever."""
@@ -100,17 +118,33 @@ class RealNode:
             soon = await self.look_at_kubelet()
             await asyncio.sleep(min(every_seconds, SECOND_LOOK_SECONDS) if soon else every_seconds)
 
+    def hear_of_xid(self, event: XidEvent) -> None:
+        """Take an XID error into account. Unless an application was at fault, the hardware is read again."""
+        _log.warning("the driver reports an XID error", gpu=event.gpu, xid=event.xid)
+        if event.is_of_an_application:
+            return
+        self._health.hit(event)
+        self._hardware_is_doubtful.set()
+        self._publish(self.report)
+
+    def hear_of_cordon(self, text: str) -> None:
+        """Follow the cordon annotation of the node; empty where it has none."""
+        self._health.cordon(text)
+        self._publish(self.report)
+
     @property
     def report(self) -> NodeReport:
         """See the class."""
         if self._reading is None or self._tracker is None:
             return NodeReport(None, Occupancy(None, stale=self._hardware_failure), Allocation.VENDOR)
-        return NodeReport(self._topology, self._occupancy(self._reading, self._tracker.occupancy), Allocation.VENDOR)
+        occupancy = self._occupancy(self._tracker.occupancy)
+        return NodeReport(self._topology, occupancy, self.allocation(), labels_of(self._reading.topology))
 
-    def _occupancy(self, reading: Reading, seen: Occupancy) -> Occupancy:
-        """What the kubelet tells, less the GPUs that the hardware knows to be lost."""
-        free = None if seen.free is None else tuple(gpu for gpu in seen.free if gpu not in reading.unhealthy)
-        unhealthy = {**seen.unhealthy, **reading.unhealthy}
+    def _occupancy(self, seen: Occupancy) -> Occupancy:
+        """What the kubelet tells, less the GPUs that are lost or cordoned."""
+        reasons = self._health.reasons
+        free = None if seen.free is None else tuple(gpu for gpu in seen.free if gpu not in reasons)
+        unhealthy = {**seen.unhealthy, **reasons}
         return replace(seen, free=free, unhealthy=unhealthy, stale=self._hardware_failure or seen.stale)
 
     def _completed(self, reading: Reading) -> Reading:
@@ -122,8 +156,12 @@ class RealNode:
     def _take(self, reading: Reading, topology: str) -> None:
         if topology != self._topology:
             _log.info("read the hardware", gpus=len(reading.topology), clique=reading.topology.clique)
-            uuids = {gpu.uuid: index for index, gpu in enumerate(reading.topology.gpus) if gpu.uuid is not None}
-            self._tracker = KubeletTracker(uuids, self._settle_seconds)
+        uuids = {gpu.uuid: index for index, gpu in enumerate(reading.topology.gpus) if gpu.uuid is not None}
+        known = {**uuids, **reading.mig_parents}
+        if self._tracker is None or known != self._devices:
+            self._tracker = KubeletTracker(uuids, self._settle_seconds, reading.mig_parents)
+        self._devices = known
+        self._health.take(reading)
         self._reading = reading
         self._topology = topology
         self._hardware_failure = None

@@ -25,11 +25,13 @@ class NodeReport:
             that the node already has, and nothing can be said of a node without one.
         occupancy: who has which GPU.
         allocation: who chooses among the free GPUs.
+        labels: those of our labels that are true of the node; None where that is not known, and the labels stay.
     """
 
     topology: str | None
     occupancy: Occupancy
     allocation: Allocation
+    labels: Mapping[str, str] | None = None
 
     def changes(self, present: Mapping[str, str], last_sequence: int = 0) -> dict[str, str]:
         """The annotations to set so that a node says this; empty where it does already.
@@ -52,6 +54,17 @@ class NodeReport:
             changed[STATE_ANNOTATION] = encode_state(replace(due, sequence=sequence))
         return changed
 
+    def label_changes(self, present: Mapping[str, str]) -> dict[str, str | None]:
+        """The labels to set, or to remove where None, so that a node has those that are true and no other of ours.
+
+        Args:
+            present: those of our labels that the node has.
+        """
+        if self.labels is None:
+            return {}
+        wrong = {label: value for label, value in self.labels.items() if present.get(label) != value}
+        return {**wrong, **{label: None for label in present if label not in self.labels}}
+
     def _state(self, topology: str, sequence: int) -> NodeState:
         return NodeState(
             topology_hash=topology,
@@ -61,6 +74,8 @@ class NodeReport:
             unhealthy=dict(self.occupancy.unhealthy),
             allocation=self.allocation,
             stale=self.occupancy.stale,
+            slices=self.occupancy.usable_slices,
+            held_slices=self.occupancy.held_slices,
         )
 
 

@@ -12,6 +12,8 @@ from pydantic_settings import SettingsError as UnusableSettings
 
 from gpu_topology.contract import Allocation
 from gpu_topology.errors import SettingsError
+from gpu_topology.placement import WorthModel
+from topology_agent.device_plugin.proxy import DEFAULT_FOLDER
 from topology_agent.fleet import NODE_NAME_PATTERN
 from topology_agent.kubelet.client import DEFAULT_SOCKET
 
@@ -69,6 +71,21 @@ class Settings(BaseSettings):
     pod_resources_socket: Path = DEFAULT_SOCKET
     """The kubelet's PodResources socket: the kubelet's own default, which a DaemonSet mounts."""
 
+    enforce: bool = False
+    """Make the kubelet give pods the GPUs that their node was scored with, by standing between it and the device
+    plugin, whose KUBELET_SOCKET has to be gpu-topology.sock in the device plugin folder."""
+
+    device_plugin_folder: Path = DEFAULT_FOLDER
+    """Where the kubelet and the device plugins have their sockets, with --enforce: the kubelet's own default, which a
+    DaemonSet mounts."""
+
+    worth_model: WorthModel = WorthModel.RING
+    """How the worth of a set of GPUs is computed, with --enforce: as the extender's GPU_SCHEDULER_WORTH_MODEL says, for
+    both have to decide alike."""
+
+    kubelet_config: Path | None = None
+    """The kubelet's configuration file, where it is mounted: the Topology Manager's policy and scope are logged."""
+
     sysfs_root: Path = Path("/sys")
     """Where the kernel's sysfs is: NUMA nodes and network cards are read there. In a pod, the host's /sys mounted at
     another place, for a pod's own lacks the host's network cards."""
@@ -83,6 +100,13 @@ class Settings(BaseSettings):
 
     resync_seconds: float = Field(default=300.0, ge=1, le=86_400)
     """Seconds between two readings of the hardware and of the node's annotations, in case a change was missed."""
+
+    watch_xids: bool = True
+    """Follow the XID errors that the driver reports. NVML is then open all the time, and a driver cannot be unloaded
+    until the agent has ended."""
+
+    lease_namespace: str = Field(default="gpu-topology-agent", pattern=NODE_NAME_PATTERN)
+    """The namespace of the agent's lease, which has the node's name and tells that the agent lives."""
 
     writers: int = Field(default=8, ge=1, le=64)
     """Patches at the same time: more would press the API server when many nodes are simulated."""
@@ -125,6 +149,8 @@ class Settings(BaseSettings):
             raise ValueError("give --node-name, or set NODE_NAME")
         if self.simulate is not None and self.occupancy is OccupancySource.KUBELET:
             raise ValueError("--simulate has no kubelet to ask: leave --occupancy out")
+        if self.enforce and (self.is_simulated or self.once):
+            raise ValueError("--enforce needs a kubelet, and time: leave out --once and simulated nodes")
         if self.print and not self.once:
             raise ValueError("--print goes with --once")
         return self

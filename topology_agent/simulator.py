@@ -10,9 +10,10 @@ from gpu_topology.contract import Allocation, encode_topology, topology_hash
 from gpu_topology.errors import PlacementError, WishError
 from gpu_topology.placement import tables_of
 from gpu_topology.placement.vendor import vendor_scores
-from gpu_topology.request import GpuRequest, containers_of, request_of
+from gpu_topology.request import counts_of, request_of
 from gpu_topology.topology import NodeTopology
 from topology_agent.allocators import BestAllocator, VendorAllocator
+from topology_agent.labels import labels_of
 from topology_agent.report import NodeReport, state_in
 from topology_agent.simulation import Allocator, BoundPod, SimulatedNode
 
@@ -47,6 +48,7 @@ class Simulator:
         """
         self._allocation = allocation
         self._publish = publish
+        self._labels = {name: labels_of(topology) for name, topology in topologies.items()}
         self._topologies = {name: encode_topology(topology) for name, topology in topologies.items()}
         self.nodes = {
             name: SimulatedNode(len(topology), _allocator(topology, allocation, Random(f"{seed}/{name}")))  # noqa: S311  no secret
@@ -55,7 +57,7 @@ class Simulator:
 
     def report(self, name: str) -> NodeReport:
         """What a node has to say at present."""
-        return NodeReport(self._topologies[name], self.nodes[name].occupancy, self._allocation)
+        return NodeReport(self._topologies[name], self.nodes[name].occupancy, self._allocation, self._labels[name])
 
     def restore(self, name: str, annotations: Mapping[str, str]) -> None:
         """Let a node begin with the holders that its annotations name, so that no pod's GPUs change with a restart."""
@@ -122,7 +124,7 @@ def bound_pod(pod: Mapping[str, Any]) -> BoundPod:
     try:
         request = request_of(pod)
     except WishError:
-        request = GpuRequest(containers_of(pod))
+        request = counts_of(pod)
     return BoundPod(f"{metadata['namespace']}/{metadata['name']}", metadata["uid"], request)
 
 

@@ -13,6 +13,7 @@ from gpu_topology.placement.masks import gpus_of, mask_of
 from gpu_topology.placement.rank import merits, rank
 from gpu_topology.placement.refuse import Refusal, RefusalKind
 from gpu_topology.placement.sharing import tables_of
+from gpu_topology.placement.slices import Split, assess_with_slices, split, taken
 from gpu_topology.placement.tables import LinkTables
 from gpu_topology.placement.worth import Locality, SetWorth, WorthModel
 
@@ -25,13 +26,17 @@ __all__ = [
     "Refusal",
     "RefusalKind",
     "SetWorth",
+    "Split",
     "WorthModel",
     "assess",
+    "assess_with_slices",
     "gpus_of",
     "mask_of",
     "merits",
     "rank",
+    "split",
     "tables_of",
+    "taken",
     "vendor_pick",
 ]
 

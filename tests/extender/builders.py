@@ -40,10 +40,11 @@ def node(
     held: Iterable[Holder] = (),
     **state: Any,
 ) -> dict[str, Any]:
-    """A node with both annotations; what is neither held nor unhealthy is free unless said otherwise."""
+    """A node with both annotations; what is neither held nor unhealthy nor cut is free unless said otherwise."""
     annotation = encode_topology(topology)
     holders = tuple(held)
     taken = {gpu for holder in holders for gpu in holder.gpus} | set(state.get("unhealthy", {}))
+    taken |= {pool.gpu for pool in state.get("slices") or ()}
     if free is None:
         free = [gpu for gpu in range(len(topology)) if gpu not in taken]
     fields: dict[str, Any] = {"sequence": 1, "allocation": Allocation.BEST} | state
@@ -92,6 +93,17 @@ def pod(  # noqa: PLR0913 - each has a default, and tests name what matters to t
             "conditions": [{"type": "PodScheduled", "lastTransitionTime": scheduled_at}] if on else [],
         },
     }
+
+
+def sliced_pod(
+    name: str = "trainer", gpus: int = 0, *, slices: Mapping[str, int] | None = None, **fields: Any
+) -> dict[str, Any]:
+    """One of `pod`'s pods, whose container asks for slices, resource to number, as well."""
+    sliced = pod(name, gpus, **fields)
+    (container,) = sliced["spec"]["containers"]
+    requests = container["resources"].setdefault("requests", {})
+    requests.update({resource: str(count) for resource, count in (slices or {}).items()})
+    return sliced
 
 
 def holder(name: str, gpus: Iterable[int], *, container: str = "c0", uid: str | None = None) -> Holder:

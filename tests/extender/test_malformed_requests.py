@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -23,9 +23,13 @@ POD = pod(gpus=[2, 1], min_bandwidth_gbps="20", require="any", communication="he
 POD["spec"]["initContainers"] = [
     {"name": "init", "restartPolicy": "Always", "resources": {"limits": {"nvidia.com/gpu": 1}, "requests": {}}}
 ]
-REQUESTS = [
+REQUESTS: list[dict[str, Any]] = [
     {"Pod": POD, "Nodes": None, "NodeNames": NAMES},
     {"Pod": POD, "Nodes": {"metadata": {}, "items": NODES}, "NodeNames": None},
+]
+PREEMPTIONS: list[dict[str, Any]] = [
+    {"Pod": POD, "NodeNameToVictims": None, "NodeNameToMetaVictims": {"bridged": {"Pods": [{"UID": "uid-of-a"}]}}},
+    {"Pod": POD, "NodeNameToVictims": {"silent": {"Pods": [pod("a", 1, on="silent")], "NumPDBViolations": 1}}},
 ]
 ANSWER_KEYS = {"Nodes", "NodeNames", "FailedNodes", "FailedAndUnresolvableNodes", "Error"}
 
@@ -44,9 +48,9 @@ JUNK = st.one_of(
 
 
 @st.composite
-def mutated(draw: st.DrawFn) -> dict[str, Any]:
+def mutated(draw: st.DrawFn, requests: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A valid request, of which one to four fields are dropped or hold something else."""
-    request: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(REQUESTS)))
+    request: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(requests)))
     for _ in range(draw(st.integers(1, 4))):
         parent, key = draw(st.sampled_from(list(places(request))))
         if draw(st.booleans()) and isinstance(parent, dict):
@@ -114,7 +118,7 @@ def check_priorities(request: dict[str, Any], answer: list[dict[str, Any]]) -> N
 
 
 @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(request=mutated())
+@given(request=mutated(REQUESTS))
 def test_a_malformed_request_is_answered_in_the_right_form(
     runner: asyncio.Runner, client: httpx.AsyncClient, request: dict[str, Any]
 ) -> None:
@@ -127,6 +131,20 @@ def test_a_malformed_request_is_answered_in_the_right_form(
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(request=mutated(PREEMPTIONS))
+def test_a_malformed_preempt_request_never_evicts_more_than_was_offered(
+    runner: asyncio.Runner, client: httpx.AsyncClient, request: dict[str, Any]
+) -> None:
+    answer = runner.run(client.post("/preempt", content=json.dumps(request).encode()))
+    assert answer.status_code == 200
+    assert answer.json().keys() == {"NodeNameToMetaVictims"}
+    for name, victims in answer.json()["NodeNameToMetaVictims"].items():
+        offered = (request.get("NodeNameToVictims") or request["NodeNameToMetaVictims"])[name]
+        uids = [entry.get("metadata", entry).get("uid", entry.get("UID")) for entry in offered["Pods"]]
+        assert set() < {entry["UID"] for entry in victims["Pods"]} <= set(uids)
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_bytes_are_answered_with_200_or_422(
     runner: asyncio.Runner, client: httpx.AsyncClient, data: st.DataObject
@@ -134,7 +152,7 @@ def test_damaged_bytes_are_answered_with_200_or_422(
     body = bytearray(orjson.dumps(data.draw(st.sampled_from(REQUESTS))))
     cut = data.draw(st.integers(0, len(body)))
     damaged = bytes(body[:cut]) + data.draw(st.binary(max_size=4)) + bytes(body[cut + 1 :])
-    for verb in ("filter", "prioritize"):
+    for verb in ("filter", "prioritize", "preempt"):
         response = runner.run(client.post(f"/{verb}", content=data.draw(st.sampled_from([damaged, damaged[:cut]]))))
         assert response.status_code in (200, 422)
         orjson.loads(response.content)

@@ -9,10 +9,13 @@ import pytest
 from extender.wire import (
     RequestError,
     UnreadableError,
+    Victims,
     decode_args,
+    decode_preemption_args,
     encode_filter_error,
     encode_filter_result,
     encode_host_priorities,
+    encode_preemption_result,
 )
 
 NODES = [
@@ -124,3 +127,51 @@ def test_nodes_nested_too_deeply_to_be_written_back_are_refused() -> None:
     args = decode_args(f'{{"Pod": {{}}, "Nodes": {{"items": [{deep}]}}}}'.encode())
     with pytest.raises(RequestError, match="Nodes cannot be handed back"):
         encode_filter_result(args, ["a"], {}, {})
+
+
+def preemption(**fields: Any) -> bytes:
+    """A preempt request with these fields."""
+    document = {"Pod": {"metadata": {"name": "p"}}, "NodeNameToVictims": None, "NodeNameToMetaVictims": None}
+    return orjson.dumps(document | fields)
+
+
+def test_victims_are_read_by_uid() -> None:
+    nodes = {"a": {"Pods": [{"UID": "u1"}, {"UID": "u2"}], "NumPDBViolations": 1}, "b": {"Pods": None}}
+    args = decode_preemption_args(preemption(NodeNameToMetaVictims=nodes))
+    assert args.pod == {"metadata": {"name": "p"}}
+    assert args.victims == {"a": Victims(("u1", "u2"), 1), "b": Victims(())}
+
+
+def test_victims_are_read_from_whole_pods_too() -> None:
+    nodes = {"a": {"Pods": [{"metadata": {"uid": "u1"}, "spec": {"priority": 7}}], "NumPDBViolations": 0}}
+    assert decode_preemption_args(preemption(NodeNameToVictims=nodes)).victims == {"a": Victims(("u1",))}
+
+
+def test_victims_are_answered_by_uid() -> None:
+    assert json.loads(encode_preemption_result({"a": Victims(("u1",), 1)})) == {
+        "NodeNameToMetaVictims": {"a": {"Pods": [{"UID": "u1"}], "NumPDBViolations": 1}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "exactly one of NodeNameToVictims and NodeNameToMetaVictims must be set"),
+        ({"NodeNameToVictims": {}, "NodeNameToMetaVictims": {}}, "exactly one of NodeNameToVictims and"),
+        ({"Pod": None, "NodeNameToMetaVictims": {}}, "Pod is missing, not an object"),
+        ({"NodeNameToVictims": []}, "NodeNameToVictims is a list, not an object"),
+        ({"NodeNameToMetaVictims": {"a": None}}, "NodeNameToMetaVictims.a is missing, not an object"),
+        ({"NodeNameToMetaVictims": {"a": {"Pods": {}}}}, "NodeNameToMetaVictims.a.Pods is an object, not a list"),
+        ({"NodeNameToMetaVictims": {"a": {"Pods": [1]}}}, "NodeNameToMetaVictims.a.Pods[0] has no UID"),
+        ({"NodeNameToMetaVictims": {"a": {"Pods": [{"UID": 1}]}}}, "NodeNameToMetaVictims.a.Pods[0] has no UID"),
+        ({"NodeNameToVictims": {"a": {"Pods": [{"metadata": 1}]}}}, "NodeNameToVictims.a.Pods[0] has no UID"),
+        (
+            {"NodeNameToVictims": {"a": {"Pods": [], "NumPDBViolations": -1}}},
+            "NodeNameToVictims.a.NumPDBViolations is not a whole number from 0",
+        ),
+    ],
+)
+def test_a_preempt_request_that_is_not_one_is_refused_with_the_field(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError) as refusal:
+        decode_preemption_args(preemption(**fields))
+    assert str(refusal.value).startswith(message)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define ANY (-1)
 
@@ -23,6 +24,15 @@ static void read_gpu(const char *line) {
         return;
     *gpu_at(gpu.index) = gpu;
     if (gpu.index >= machine.gpus) machine.gpus = gpu.index + 1;
+}
+
+static void read_slice(const char *line) {
+    int gpu, index;
+    char uuid[NVML_DEVICE_UUID_BUFFER_SIZE];
+    if (sscanf(line, "slice %d %d %79s", &gpu, &index, uuid) != 3) return;
+    if (index < 0 || index >= MAX_SLICES) return;
+    machine.slice[gpu_at(gpu)->index][index].index = gpu;
+    strcpy(machine.slice[gpu][index].uuid, uuid);
 }
 
 static void read_ancestor(const char *line) {
@@ -64,6 +74,14 @@ static void read_remapping(const char *line) {
     gpu_at(gpu)->remapping.failed = failed;
 }
 
+static void read_ecc(const char *line) {
+    int gpu;
+    unsigned long long errors;
+    if (sscanf(line, "ecc %d %llu", &gpu, &errors) != 2) return;
+    gpu_at(gpu)->has_ecc = 1;
+    gpu_at(gpu)->uncorrectable_errors = errors;
+}
+
 static void read_failure(const char *line) {
     Failure failure;
     if (machine.failures < MAX_FAILURES &&
@@ -72,11 +90,26 @@ static void read_failure(const char *line) {
     sscanf(line, "fail-from %d %d", &machine.fail_from, &machine.fail_from_code);
 }
 
+static struct timespec written;
+
+static struct timespec time_written(void) {
+    const char *path = getenv("FAKE_NVML_MACHINE");
+    struct stat file = {0};
+    if (path) stat(path, &file);
+    return file.st_mtim;
+}
+
+int machine_has_changed(void) {
+    struct timespec now = time_written();
+    return now.tv_sec != written.tv_sec || now.tv_nsec != written.tv_nsec;
+}
+
 void read_machine(void) {
     const char *path = getenv("FAKE_NVML_MACHINE");
     FILE *file = path ? fopen(path, "r") : NULL;
     char line[512];
 
+    written = time_written();
     memset(&machine, 0, sizeof machine);
     if (!file) {
         fprintf(stderr, "fake NVML: FAKE_NVML_MACHINE names no readable file\n");
@@ -85,10 +118,12 @@ void read_machine(void) {
     while (fgets(line, sizeof line, file)) {
         sscanf(line, "driver %79s", machine.driver);
         read_gpu(line);
+        read_slice(line);
         read_ancestor(line);
         read_link(line);
         read_fabric(line);
         read_remapping(line);
+        read_ecc(line);
         read_failure(line);
     }
     fclose(file);

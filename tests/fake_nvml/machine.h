@@ -4,9 +4,11 @@
  *
  *   driver VERSION
  *   gpu INDEX UUID BUS_ID MEMORY_MIB MIG MAJOR MINOR NAME       MIG: 1 on, 0 off, -1 not supported; MAJOR.MINOR: CUDA
+ *   slice GPU INDEX UUID                                        a MIG device of a GPU, from 0
  *   ancestor GPU GPU LEVEL                                      LEVEL: an nvmlGpuTopologyLevel_t
  *   link GPU LINK ACTIVE TYPE BUS_ID                            TYPE: an nvmlIntNvLinkDeviceType_t; where it leads to
  *   fabric GPU STATE STATUS CLUSTER_UUID CLIQUE                 32 hexadecimal digits; else not supported
+ *   ecc GPU UNCORRECTABLE                                       volatile ECC errors; else not supported
  *   remapping GPU CORRECTABLE UNCORRECTABLE PENDING FAILED      remapped memory rows; else not supported
  *   fail FUNCTION CODE FIRST SECOND                             answer this nvmlReturn_t; FUNCTION may be "*"; FIRST is
  *                                                               a GPU, SECOND a link or the other GPU, -1 for any
@@ -20,6 +22,7 @@
 
 #define MAX_GPUS 16
 #define MAX_FAILURES 256
+#define MAX_SLICES 7
 
 typedef struct {
     int exists, active;
@@ -31,9 +34,9 @@ struct nvmlDevice_st {
     int index, mig, capability_major, capability_minor;
     char uuid[NVML_DEVICE_UUID_BUFFER_SIZE], name[NVML_DEVICE_NAME_BUFFER_SIZE];
     char bus_id[NVML_DEVICE_PCI_BUS_ID_BUFFER_SIZE];
-    unsigned long long memory_mib;
+    unsigned long long memory_mib, uncorrectable_errors;
     int levels[MAX_GPUS];
-    int has_links, has_fabric, has_remapping;
+    int has_links, has_fabric, has_remapping, has_ecc;
     Link links[NVML_NVLINK_MAX_LINKS];
     nvmlGpuFabricInfo_t fabric;
     struct { unsigned correctable, uncorrectable, pending, failed; } remapping;
@@ -47,7 +50,7 @@ typedef struct {
 typedef struct {
     char driver[NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE];
     int gpus, failures, calls, fail_from, fail_from_code;
-    struct nvmlDevice_st gpu[MAX_GPUS];
+    struct nvmlDevice_st gpu[MAX_GPUS], slice[MAX_GPUS][MAX_SLICES]; /* a slice has the index of its GPU */
     Failure failure[MAX_FAILURES];
 } Machine;
 
@@ -55,6 +58,9 @@ extern Machine machine;
 
 /* Read the machine anew, with no call made yet. */
 void read_machine(void);
+
+/* Whether its file was written since it was read. */
+int machine_has_changed(void);
 
 /* What this call is to answer: NVML_SUCCESS unless the machine says otherwise. -2 stands for "no such argument". */
 nvmlReturn_t outcome(const char *function, int first, int second);

@@ -6,8 +6,8 @@ GPU that the driver does not show, "?" where the driver cannot tell, or a GPU's 
 link is down, and "*3" behind it for three in a row.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
@@ -58,7 +58,10 @@ class Machine:
 
     Attributes:
         mig: for each GPU whether MIG is on, or None where its model has none.
+        slices: GPU to the number of MIG devices that it is cut into.
         failures: calls that fail.
+        uncorrectable_errors: GPU to its volatile ECC errors; a GPU that is not in it does not count them.
+        failed_remappings: GPU to whether the remapping of a row failed; a GPU that is not in it remaps none.
         fail_from: the number of a call, from 1, and the code that it and all later ones answer.
     """
 
@@ -75,8 +78,11 @@ class Machine:
     nvswitch: bool | None
     fabrics: tuple[Fabric | None, ...]
     clique: str | None
+    slices: Mapping[int, int] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     fail_from: tuple[int, int] | None = None
+    uncorrectable_errors: Mapping[int, int] = field(default_factory=dict)
+    failed_remappings: Mapping[int, bool] = field(default_factory=dict)
 
     def failing(self, *failures: Failure) -> "Machine":
         """This machine with these failures besides its own."""
@@ -85,6 +91,14 @@ class Machine:
     @property
     def uuids(self) -> tuple[str, ...]:
         return tuple(f"GPU-{uuid5(NAMESPACE_OID, f'{self.name}/{gpu}')}" for gpu in range(len(self.bus_ids)))
+
+    @property
+    def slice_uuids(self) -> dict[int, tuple[str, ...]]:
+        """The UUIDs of each GPU's MIG devices."""
+        return {
+            gpu: tuple(f"MIG-{uuid5(NAMESPACE_OID, f'{self.name}/{gpu}/{index}')}" for index in range(count))
+            for gpu, count in self.slices.items()
+        }
 
     def topology(self) -> NodeTopology:
         """What must be read from it where nothing fails and sysfs tells nothing."""
@@ -102,22 +116,31 @@ class Machine:
 
     def _lines(self) -> Iterator[str]:
         yield f"driver {self.driver}"
-        for gpu, uuid in enumerate(self.uuids):
-            mig, (major, minor) = self.mig[gpu], self.capability
-            yield (
-                f"gpu {gpu} {uuid} {_nvml_bus_id(self.bus_ids[gpu])} {self.memory_mib} "
-                f"{-1 if mig is None else int(mig)} {major} {minor} {self.product}"
-            )
-            for second in range(gpu):
-                yield f"ancestor {gpu} {second} {LEVELS[self.pcie[gpu][second]]}"
-            for link, port in enumerate(self.ports[gpu]):
-                yield f"link {gpu} {link} {self._far_end(port)}"
-            if (fabric := self.fabrics[gpu]) is not None:
-                yield f"fabric {gpu} {fabric.state} {fabric.status} {fabric.cluster} {fabric.clique}"
+        for gpu in range(len(self.uuids)):
+            yield from self._gpu_lines(gpu)
         for failure in self.failures:
             yield f"fail {failure.function} {failure.code} {failure.gpu} {failure.second}"
         if self.fail_from is not None:
             yield "fail-from {} {}".format(*self.fail_from)
+
+    def _gpu_lines(self, gpu: int) -> Iterator[str]:
+        mig, (major, minor) = self.mig[gpu], self.capability
+        yield (
+            f"gpu {gpu} {self.uuids[gpu]} {_nvml_bus_id(self.bus_ids[gpu])} {self.memory_mib} "
+            f"{-1 if mig is None else int(mig)} {major} {minor} {self.product}"
+        )
+        for index, uuid in enumerate(self.slice_uuids.get(gpu, ())):
+            yield f"slice {gpu} {index} {uuid}"
+        for second in range(gpu):
+            yield f"ancestor {gpu} {second} {LEVELS[self.pcie[gpu][second]]}"
+        for link, port in enumerate(self.ports[gpu]):
+            yield f"link {gpu} {link} {self._far_end(port)}"
+        if (fabric := self.fabrics[gpu]) is not None:
+            yield f"fabric {gpu} {fabric.state} {fabric.status} {fabric.cluster} {fabric.clique}"
+        if gpu in self.uncorrectable_errors:
+            yield f"ecc {gpu} {self.uncorrectable_errors[gpu]}"
+        if gpu in self.failed_remappings:
+            yield f"remapping {gpu} 0 0 0 {int(self.failed_remappings[gpu])}"
 
     def _far_end(self, port: str) -> str:
         place = port.removeprefix("!")
@@ -145,6 +168,7 @@ def load(name: str) -> Machine:
         nvswitch=data["nvswitch"],
         fabrics=(fabric,) * size,
         clique=data["clique"],
+        slices=data.get("slices", {}),
     )
 
 

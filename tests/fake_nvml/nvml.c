@@ -1,6 +1,7 @@
 /* A libnvidia-ml.so.1 of our own, which plays the machine that machine.h describes.
  *
- * The machine is read when NVML gets its first user, so one process can play one machine after the other. Lines
+ * The machine is read when NVML gets its first user, and where its file was written since, with every further one: one
+ * process can play one machine after the other, and a machine that changes. Lines
  * "INDEX XID" that are appended at run time to the file that FAKE_NVML_XIDS names become XID events.
  */
 #include "machine.h"
@@ -42,7 +43,7 @@ static int users;
 static nvmlReturn_t initialise(const char *function) {
     nvmlReturn_t told;
     pthread_mutex_lock(&users_lock);
-    if (users == 0) read_machine();
+    if (users == 0 || machine_has_changed()) read_machine();
     told = outcome(function, NO_ARGUMENT, NO_ARGUMENT);
     if (told == NVML_SUCCESS) users++;
     pthread_mutex_unlock(&users_lock);
@@ -219,7 +220,7 @@ nvmlReturn_t nvmlDeviceGetArchitecture(nvmlDevice_t device, nvmlDeviceArchitectu
     return NVML_SUCCESS;
 }
 
-/* MIG: the mode; no GPU is partitioned. */
+/* MIG: the mode, and the devices that a GPU is cut into. */
 
 nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned *current, unsigned *pending) {
     FAIL_IF_TOLD_OF(device, NO_ARGUMENT);
@@ -230,19 +231,20 @@ nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned *current, unsign
 
 nvmlReturn_t nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t device, unsigned *count) {
     FAIL_IF_TOLD_OF(device, NO_ARGUMENT);
-    *count = device->mig < 0 ? 0 : 7;
+    *count = device->mig < 0 ? 0 : MAX_SLICES;
     return NVML_SUCCESS;
 }
 
 nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t device, unsigned index, nvmlDevice_t *mig) {
     FAIL_IF_TOLD_OF(device, index);
-    (void)mig;
-    return NVML_ERROR_NOT_FOUND;
+    if (index >= MAX_SLICES) return NVML_ERROR_INVALID_ARGUMENT;
+    *mig = &machine.slice[device->index][index];
+    return (*mig)->uuid[0] ? NVML_SUCCESS : NVML_ERROR_NOT_FOUND;
 }
 
 nvmlReturn_t nvmlDeviceIsMigDeviceHandle(nvmlDevice_t device, unsigned *is_mig) {
     FAIL_IF_TOLD_OF(device, NO_ARGUMENT);
-    *is_mig = 0;
+    *is_mig = device >= &machine.slice[0][0] && device < &machine.slice[MAX_GPUS][0];
     return NVML_SUCCESS;
 }
 
@@ -329,9 +331,10 @@ nvmlReturn_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t device, nvmlGpuFabricInfoV
 nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device, nvmlMemoryErrorType_t type, nvmlEccCounterType_t counter,
                                          unsigned long long *count) {
     FAIL_IF_TOLD_OF(device, NO_ARGUMENT);
-    (void)type;
-    (void)counter;
+    if (!device->has_ecc) return NVML_ERROR_NOT_SUPPORTED;
     *count = 0;
+    if (type == NVML_MEMORY_ERROR_TYPE_UNCORRECTED && counter == NVML_VOLATILE_ECC)
+        *count = device->uncorrectable_errors;
     return NVML_SUCCESS;
 }
 
@@ -371,12 +374,21 @@ nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t device, unsigned long long ty
 
 static long events_read;
 
+/* Another file begins with its first event. */
+static void follow(const char *path) {
+    static char followed[4096];
+    if (!strncmp(followed, path, sizeof followed - 1)) return;
+    snprintf(followed, sizeof followed, "%s", path);
+    events_read = 0;
+}
+
 static int next_xid(int *gpu, unsigned long long *xid) {
     const char *path = getenv("FAKE_NVML_XIDS");
     FILE *file = path ? fopen(path, "r") : NULL;
     int found;
 
     if (!file) return 0;
+    follow(path);
     fseek(file, events_read, SEEK_SET);
     found = fscanf(file, "%d %llu\n", gpu, xid) == 2 && *gpu >= 0 && *gpu < machine.gpus;
     if (found) events_read = ftell(file);

@@ -1,8 +1,8 @@
 """Read machines through the fake library, one after the other, as an agent does whose driver is restarted.
 
 `python -m tests.fake_nvml.read_machines` takes lines "<sysfs root> TAB <machine file>" and answers each with a JSON
-object in one line: `topology` (the annotation) and `unhealthy`, or `source_error` and the name of its `cause`.
-LD_LIBRARY_PATH names the library's folder.
+object in one line: `topology` (the annotation), `unhealthy`, `faults` and `mig_parents`, or `source_error` and the
+name of its `cause`. LD_LIBRARY_PATH names the library's folder.
 """
 
 import json
@@ -22,7 +22,12 @@ def read(sysfs_root: Path) -> dict[str, Any]:
         reading = read_node(sysfs_root)
     except SourceError as error:
         return {"source_error": str(error), "cause": type(error.__cause__).__name__}
-    return {"topology": encode_topology(reading.topology), "unhealthy": dict(reading.unhealthy)}
+    return {
+        "topology": encode_topology(reading.topology),
+        "unhealthy": dict(reading.unhealthy),
+        "faults": dict(reading.faults),
+        "mig_parents": dict(reading.mig_parents),
+    }
 
 
 def main() -> None:

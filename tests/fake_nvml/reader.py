@@ -19,6 +19,8 @@ class Result:
 
     topology: NodeTopology | None = None
     unhealthy: dict[int, str] = field(default_factory=dict)
+    faults: dict[int, str] = field(default_factory=dict)
+    mig_parents: dict[str, int] = field(default_factory=dict)
     source_error: str | None = None
     cause: str | None = None
 
@@ -27,8 +29,10 @@ class Result:
         document = json.loads(line)
         if "source_error" in document:
             return cls(source_error=document["source_error"], cause=document["cause"])
-        unhealthy = {int(gpu): reason for gpu, reason in document["unhealthy"].items()}
-        return cls(decode_topology(document["topology"]), unhealthy)
+        unhealthy, faults = (
+            {int(gpu): reason for gpu, reason in document[key].items()} for key in ("unhealthy", "faults")
+        )
+        return cls(decode_topology(document["topology"]), unhealthy, faults, document["mig_parents"])
 
     @property
     def known(self) -> NodeTopology:

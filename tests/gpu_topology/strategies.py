@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from gpu_topology.contract import Allocation, Holder, NodeState
 from gpu_topology.links import PcieAncestor
+from gpu_topology.slices import SliceHolder, SlicePool
 from gpu_topology.topology import Gpu, Nic, NodeTopology
 
 _text = st.none() | st.text(max_size=12)
@@ -45,6 +46,38 @@ def topologies(draw: st.DrawFn, max_gpus: int = 6) -> NodeTopology:
     )
 
 
+RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-1g.10gb", "nvidia.com/mig-3g.40gb")
+
+
+@st.composite
+def slice_pools(
+    draw: st.DrawFn, gpus: tuple[int, ...] = (0, 1, 2), resources: tuple[str, ...] = RESOURCES
+) -> SlicePool:
+    """The slices of a resource on one of these GPUs, or on an unknown one."""
+    total = draw(st.integers(0, 7))
+    gpu = draw(st.none() | st.sampled_from(gpus)) if gpus else None
+    return SlicePool(draw(st.sampled_from(resources)), gpu, total, draw(st.integers(0, total)))
+
+
+def slices(
+    gpus: tuple[int, ...] = (0, 1, 2), resources: tuple[str, ...] = RESOURCES
+) -> st.SearchStrategy[tuple[SlicePool, ...]]:
+    """The slices of a node."""
+    pools = st.lists(slice_pools(gpus, resources), max_size=6, unique_by=lambda pool: (pool.resource, pool.gpu))
+    return pools.map(tuple)
+
+
+_slice_holders = st.builds(
+    SliceHolder,
+    pod=st.text(max_size=9),
+    container=st.text(max_size=9),
+    resource=st.sampled_from(RESOURCES),
+    gpu=st.none() | st.integers(0, 15),
+    count=st.integers(0, 9),
+    pod_uid=_text,
+)
+
+
 @st.composite
 def states(draw: st.DrawFn) -> NodeState:
     """Any state in which nothing is both free and taken."""
@@ -61,4 +94,6 @@ def states(draw: st.DrawFn) -> NodeState:
         unhealthy={gpu: draw(st.text(max_size=20)) for gpu in unhealthy},
         allocation=draw(st.sampled_from(Allocation)),
         stale=draw(_text),
+        slices=draw(st.none() | slices(tuple(taken))),
+        held_slices=draw(st.lists(_slice_holders, max_size=3).map(tuple)),
     )

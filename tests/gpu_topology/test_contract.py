@@ -19,6 +19,7 @@ from gpu_topology.contract import (
 )
 from gpu_topology.errors import ContractError, ForeignVersionError, MalformedError, OversizedError
 from gpu_topology.links import PcieAncestor
+from gpu_topology.slices import SlicePool
 from gpu_topology.topology import Gpu, NodeTopology
 from tests.gpu_topology.strategies import states, topologies
 
@@ -158,5 +159,47 @@ def test_a_state_that_names_a_missing_gpu_is_refused() -> None:
     """An index beyond the node's GPUs is a defect of the writer."""
     annotation = encode_topology(PAIR)
     state = NodeState(topology_hash=topology_hash(annotation), sequence=0, free=(0, 2))
+    with pytest.raises(MalformedError, match="speaks of GPU 2, but the node has 2"):
+        check_state(state, PAIR, annotation)
+
+
+def state_with(**change: Any) -> str:
+    """A state of a machine whose GPU 0 is free and whose GPU 1 is cut, with some fields changed."""
+    pools = (SlicePool("nvidia.com/mig-1g.10gb", 1, 7, 5),)
+    state = NodeState(topology_hash="0" * 16, sequence=0, free=(0,), slices=pools)
+    return json.dumps(json.loads(encode_state(state)) | change)
+
+
+def test_a_state_from_before_slices_were_counted_does_not_know_them() -> None:
+    """Unknown, not none."""
+    document = json.loads(state_with())
+    del document["slices"], document["held_slices"]
+    state = decode_state(json.dumps(document))
+    assert state.slices is None
+    assert state.held_slices == ()
+
+
+@pytest.mark.parametrize(
+    ("pools", "sentence"),
+    [
+        ([("nvidia.com/mig-1g.10gb", 1, 7, 8)], "8 of 7 nvidia.com/mig-1g.10gb are said to be free"),
+        ([("nvidia.com/gpu.shared", 0, 4, 4)], "GPU 0 is said to be free and yet cut or shared"),
+        ([("nvidia.com/mig-1g.10gb", 1, 7, 5)] * 2, "slices names a resource of a GPU twice"),
+        ([("nvidia.com/mig-1g.10gb", 1, 7, -1)], "slices.0.free"),
+        ([("nvidia.com/mig-1g.10gb", 64, 7, 1)], "slices.0.gpu"),
+    ],
+)
+def test_slices_that_contradict_themselves_are_refused(pools: list[tuple[Any, ...]], sentence: str) -> None:
+    """The sentence says how."""
+    documents = [dict(zip(("resource", "gpu", "total", "free"), pool, strict=True)) for pool in pools]
+    with pytest.raises(MalformedError, match=sentence):
+        decode_state(state_with(slices=documents))
+
+
+def test_slices_of_a_missing_gpu_are_refused() -> None:
+    """As for whole GPUs."""
+    annotation = encode_topology(PAIR)
+    pools = (SlicePool("nvidia.com/gpu.shared", None, 4, 4), SlicePool("nvidia.com/gpu.shared", 2, 4, 4))
+    state = NodeState(topology_hash=topology_hash(annotation), sequence=0, free=(), slices=pools)
     with pytest.raises(MalformedError, match="speaks of GPU 2, but the node has 2"):
         check_state(state, PAIR, annotation)

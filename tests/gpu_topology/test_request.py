@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_topology.errors import WishError
-from gpu_topology.request import Communication, ContainerKind, ContainerRequest, Require, Wishes, request_of
+from gpu_topology.request import (
+    Communication,
+    ContainerKind,
+    ContainerRequest,
+    Require,
+    SliceRequest,
+    Wishes,
+    counts_of,
+    request_of,
+)
 
 
 def container(name: str, gpus: Any = None, **fields: Any) -> dict[str, Any]:
@@ -110,6 +119,57 @@ def test_a_wish_that_cannot_be_read_is_refused_in_a_sentence(key: str, text: str
 def test_a_quantity_that_is_no_count_counts_as_none(quantity: object) -> None:
     """The API server admits whole numbers only; anything else must not stop the process."""
     assert request_of(pod(container("main", quantity))).total == 0
+
+
+def slices(**counts: str) -> dict[str, Any]:
+    """A container's resources; `mig_1g="2"` is two of nvidia.com/mig-1g."""
+    resources = {f"nvidia.com/{key.replace('_', '-')}": count for key, count in counts.items()}
+    return {"resources": {"limits": resources, "requests": resources}}
+
+
+def test_slices_are_asked_for_by_container_and_resource() -> None:
+    """MIG devices and shared replicas; other resources of the vendor's are none of ours."""
+    asked = {"nvidia.com/gpu.shared": "1", "nvidia.com/mig-1g.10gb": "2", "nvidia.com/hostdev": "1", "cpu": "4"}
+    request = request_of(pod({"name": "main", "resources": {"requests": asked}}, container("side", "1")))
+    assert request.slices == (
+        SliceRequest("main", "nvidia.com/gpu.shared", 1),
+        SliceRequest("main", "nvidia.com/mig-1g.10gb", 2),
+    )
+    assert request.total == 1
+
+
+def test_slices_are_counted_per_resource_as_the_scheduler_does() -> None:
+    """An init container's are over when the main ones start, a sidecar's are not."""
+    request = request_of(
+        pod(
+            container("main") | slices(mig_1g="2"),
+            container("more") | slices(mig_1g="1", mig_3g="1"),
+            init=(
+                container("proxy", restartPolicy="Always") | slices(mig_3g="1"),
+                container("fetch") | slices(mig_1g="5"),
+            ),
+        )
+    )
+    assert request.slice_totals == {"nvidia.com/mig-3g": 2, "nvidia.com/mig-1g": 5}
+
+
+@pytest.mark.parametrize("resource", ["nvidia.com/mig-1g.10gb", "nvidia.com/gpu.shared", "nvidia.com/gpu"])
+def test_a_pod_that_asks_for_a_part_of_a_gpu_is_not_empty(resource: str) -> None:
+    """As one that asks for a whole one."""
+    assert not request_of(pod({"name": "main", "resources": {"limits": {resource: 1}}})).is_empty
+
+
+@pytest.mark.parametrize("resource", ["amd.com/gpu", "nvidia.com/hostdev", "example.com/mig-1g.10gb", "cpu"])
+def test_a_pod_that_asks_for_neither_is_empty(resource: str) -> None:
+    """Whatever else it asks for."""
+    assert request_of(pod({"name": "main", "resources": {"limits": {resource: 1}}})).is_empty
+
+
+def test_what_a_pod_asks_for_can_be_read_where_its_wishes_cannot() -> None:
+    """A pod that runs holds its GPUs."""
+    request = counts_of(pod(container("main", "2"), wishes={"require": "the moon"}))
+    assert request.total == 2
+    assert not request.wishes.are_hard
 
 
 json_values = st.recursive(

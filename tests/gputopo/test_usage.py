@@ -89,10 +89,12 @@ def test_without_a_command_the_help_lists_them(gputopo: Command) -> None:
     outcome = gputopo()
 
     assert outcome.status == 2
-    assert all(command in outcome.output + outcome.errors for command in ("parse", "show", "place", "predict"))
+    assert all(
+        command in outcome.output + outcome.errors for command in ("parse", "show", "place", "predict", "explain")
+    )
 
 
-@pytest.mark.parametrize("command", ["parse", "show", "place", "predict"])
+@pytest.mark.parametrize("command", ["parse", "show", "place", "predict", "explain"])
 def test_every_command_explains_itself_and_has_json(gputopo: Command, command: str) -> None:
     outcome = gputopo(command, "--help")
 

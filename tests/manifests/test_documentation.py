@@ -11,11 +11,14 @@ import yaml
 from extender.filter import TOPOLOGY_UNKNOWN
 from extender.reports import Knowledge
 from extender.settings import Settings
-from gpu_topology import contract, request
+from gpu_topology import contract, cordon, request
 from gpu_topology.contract import check_state, decode_state, decode_topology, encode_state, encode_topology
 from gpu_topology.placement import RefusalKind
 from gpu_topology.request import Communication, Require, wishes_of
 from tests.manifests.files import REPOSITORY, fenced_blocks, scheduler_config
+from topology_agent.labels import OWN_LABELS
+from topology_agent.lease import DURATION_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS
+from topology_agent.xids import APPLICATION_XIDS, LOST_GPU_XIDS
 
 DOCS = REPOSITORY / "docs"
 CONTRACT_README = REPOSITORY / "gpu_topology" / "README.md"
@@ -24,7 +27,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 OWN_KEY = re.compile(r"gpu-scheduler/[a-z]+(?:-[a-z]+)*")
 ANNOTATIONS = {
     value
-    for module in (contract, request)
+    for module in (contract, cordon, request)
     for name, value in vars(module).items()
     if name.endswith("_ANNOTATION") and isinstance(value, str)
 }
@@ -64,9 +67,28 @@ def test_every_choice_of_a_wish_is_documented(choices: type[StrEnum]) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_page_speaks_of_a_key_that_does_not_exist(page: Path) -> None:
-    """A key with our prefix is an annotation, or one of the namespace's objects as `<namespace>/<name>`."""
+    """A key with our prefix is an annotation or label, or one of the namespace's objects as `<namespace>/<name>`."""
     accounts = {"gpu-scheduler/scheduler", "gpu-scheduler/extender"}
-    assert set(OWN_KEY.findall(page.read_text())) <= ANNOTATIONS | accounts
+    assert set(OWN_KEY.findall(page.read_text())) <= ANNOTATIONS | accounts | set(OWN_LABELS)
+
+
+@pytest.mark.parametrize("label", OWN_LABELS)
+def test_every_label_is_documented(label: str) -> None:
+    assert f"| `{label}` |" in (DOCS / "annotations.md").read_text()
+
+
+def test_the_documented_xid_errors_are_those_of_the_tables() -> None:
+    """Whoever has seen one in the kernel's log looks here."""
+    text = " ".join((DOCS / "annotations.md").read_text().split())
+    lost, ignored = (", ".join(map(str, sorted(table))) for table in (LOST_GPU_XIDS, APPLICATION_XIDS))
+    assert f"(XID {lost})" in text
+    assert f"(XID {ignored})" in text
+
+
+def test_the_documented_times_of_the_lease_are_those_of_the_agent() -> None:
+    text = " ".join((DOCS / "annotations.md").read_text().split())
+    assert f"every {SHORTEST_SECONDS:.0f} to {LONGEST_SECONDS:.0f} seconds" in text
+    assert f"{DURATION_SECONDS} seconds" in text
 
 
 @pytest.mark.parametrize("kind", [*RefusalKind, TOPOLOGY_UNKNOWN])

@@ -21,6 +21,7 @@ from tests.control_plane.ports import LOOPBACK, free_ports
 from tests.control_plane.processes import ChildProcess
 from tests.manifests import files
 from tests.manifests.files import BASE, REPOSITORY, Manifest, pod_specs, render, scheduler_config
+from topology_agent.labels import GPU_COUNT_LABEL
 
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 NODE = "manifests-node"
@@ -204,10 +205,10 @@ def test_the_scheduler_may_read_whom_to_trust(account: Account) -> None:
 
 
 @pytest.mark.usefixtures("node")
-def test_the_agent_may_watch_and_annotate_nodes(account: Account) -> None:
-    """All that it does."""
+def test_the_agent_may_watch_annotate_and_label_nodes(account: Account) -> None:
+    """What it is for; its events and its lease are shown by the agent's own tests."""
     agent = account("gpu-topology-agent", "agent")
-    patch = {"metadata": {"annotations": {STATE_ANNOTATION: "{}"}}}
+    patch = {"metadata": {"annotations": {STATE_ANNOTATION: "{}"}, "labels": {GPU_COUNT_LABEL: "8"}}}
     assert agent.get(f"/api/v1/nodes/{NODE}").status_code == 200
     assert agent.patch(f"/api/v1/nodes/{NODE}", json=patch, headers=MERGE_PATCH).status_code == 200
     may_follow(agent, "nodes", f"metadata.name={NODE}")
@@ -225,6 +226,13 @@ def test_the_agent_may_watch_and_annotate_nodes(account: Account) -> None:
         ("PATCH", f"/api/v1/namespaces/default/pods/{POD}"),
         ("DELETE", f"/api/v1/namespaces/default/pods/{POD}"),
         ("POST", f"/api/v1/namespaces/default/pods/{POD}/binding"),
+        ("GET", "/apis/events.k8s.io/v1/namespaces/default/events"),
+        ("PATCH", "/apis/events.k8s.io/v1/namespaces/default/events/another"),
+        ("POST", "/apis/events.k8s.io/v1/namespaces/gpu-scheduler/events"),
+        ("GET", f"/apis/coordination.k8s.io/v1/namespaces/gpu-topology-agent/leases/{NODE}"),
+        ("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/gpu-topology-agent/leases/{NODE}"),
+        ("PATCH", "/apis/coordination.k8s.io/v1/namespaces/gpu-scheduler/leases/gpu-scheduler"),
+        ("PATCH", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE}"),
     ],
 )
 def test_the_agent_may_do_nothing_else(account: Account, method: str, path: str) -> None:

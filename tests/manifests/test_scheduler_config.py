@@ -44,9 +44,12 @@ def test_it_does_not_compete_for_the_lease_of_the_default_scheduler() -> None:
     assert (election["resourceNamespace"], election["resourceName"]) == ("gpu-scheduler", "gpu-scheduler")
 
 
-def test_the_extender_filters_and_prioritizes_and_leaves_binding_to_the_scheduler(extender: Manifest) -> None:
-    """The GPUs are the device plugin's to choose, so there is nothing to record when a pod is bound."""
-    assert (extender["filterVerb"], extender["prioritizeVerb"]) == ("filter", "prioritize")
+def test_the_extender_filters_prioritizes_and_checks_evictions_and_leaves_binding_to_the_scheduler(
+    extender: Manifest,
+) -> None:
+    """The GPUs are the node's to choose, so there is nothing to record when a pod is bound."""
+    verbs = [extender[f"{verb}Verb"] for verb in ("filter", "prioritize", "preempt")]
+    assert verbs == ["filter", "prioritize", "preempt"]
     assert "bindVerb" not in extender
 
 

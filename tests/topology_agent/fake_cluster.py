@@ -4,11 +4,17 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Self
 
-from kubernetes_api import ApiError, NotFoundError, Resource
+from kubernetes_api import ApiError, NodeEvent, NotFoundError, Resource
 
 
-def node(name: str, annotations: Mapping[str, str] | None = None, uid: str = "") -> dict[str, Any]:
-    return {"metadata": {"name": name, "uid": uid or f"uid-{name}", "annotations": dict(annotations or {})}}
+def node(
+    name: str,
+    annotations: Mapping[str, str] | None = None,
+    uid: str = "",
+    labels: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    metadata = {"name": name, "uid": uid or f"uid-{name}"}
+    return {"metadata": {**metadata, "annotations": dict(annotations or {}), "labels": dict(labels or {})}}
 
 
 def pod(  # noqa: PLR0913  each of them is named by the caller
@@ -39,6 +45,10 @@ class FakeCluster:
 
     Attributes:
         patches: every patch that was asked for, the failed ones included.
+        label_patches: the labels of every patch that had any.
+        events: every event that was created, in order.
+        renewals: namespace and name of every lease that was renewed, in order.
+        patched: notified of every patch, event and renewal.
         failures: raised by the next requests about single nodes, one each.
     """
 
@@ -50,6 +60,9 @@ class FakeCluster:
         self._version = 1
         self._watches: dict[Resource, list[asyncio.Queue[dict[str, Any]]]] = {resource: [] for resource in Resource}
         self.patches: list[tuple[str, dict[str, str | None]]] = []
+        self.label_patches: list[dict[str, str | None]] = []
+        self.events: list[NodeEvent] = []
+        self.renewals: list[tuple[str, str]] = []
         self.failures: list[ApiError] = []
         self.patched = asyncio.Condition()
 
@@ -59,14 +72,27 @@ class FakeCluster:
             raise NotFoundError(f'nodes "{name}" not found', 404)
         return self._objects[Resource.NODES][name]
 
-    async def patch_node(self, name: str, *, annotations: Mapping[str, str | None]) -> None:
+    async def patch_node(
+        self, name: str, *, annotations: Mapping[str, str | None], labels: Mapping[str, str | None] | None = None
+    ) -> None:
         self.patches.append((name, dict(annotations)))
-        present = await self.get_node(name)
-        merged = {**present["metadata"]["annotations"], **annotations}
-        kept = {key: text for key, text in merged.items() if text is not None}
-        self.put(Resource.NODES, node(name, kept, present["metadata"]["uid"]))
-        async with self.patched:
-            self.patched.notify_all()
+        if labels:
+            self.label_patches.append(dict(labels))
+        present = (await self.get_node(name))["metadata"]
+        kept = _merged(present["annotations"], annotations)
+        self.put(Resource.NODES, node(name, kept, present["uid"], _merged(present["labels"], labels or {})))
+        await self._notify()
+
+    async def create_event(self, node: str, event: NodeEvent) -> None:
+        await self.get_node(node)
+        self.events.append(event)
+        await self._notify()
+
+    async def renew_lease(self, namespace: str, node: str, duration_seconds: int) -> None:
+        assert duration_seconds > 0
+        await self.get_node(node)
+        self.renewals.append((namespace, node))
+        await self._notify()
 
     def put(self, resource: Resource, obj: dict[str, Any]) -> None:
         """Create or change an object."""
@@ -80,6 +106,10 @@ class FakeCluster:
     def annotations(self, name: str) -> dict[str, str]:
         annotations: dict[str, str] = self._objects[Resource.NODES][name]["metadata"]["annotations"]
         return annotations
+
+    def labels(self, name: str) -> dict[str, str]:
+        labels: dict[str, str] = self._objects[Resource.NODES][name]["metadata"]["labels"]
+        return labels
 
     async def pages(
         self, resource: Resource, *, field_selector: str = ""
@@ -103,6 +133,10 @@ class FakeCluster:
 
     async def __aexit__(self, *_: object) -> None: ...
 
+    async def _notify(self) -> None:
+        async with self.patched:
+            self.patched.notify_all()
+
     def _fail(self) -> None:
         if self.failures:
             raise self.failures.pop(0)
@@ -112,6 +146,10 @@ class FakeCluster:
         obj["metadata"]["resourceVersion"] = str(self._version)
         for watch in self._watches[resource]:
             watch.put_nowait({"type": kind, "object": obj})
+
+
+def _merged(present: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: text for key, text in {**present, **changes}.items() if text is not None}
 
 
 def _key(resource: Resource, obj: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from gpu_topology.errors import SourceError
 from tests.topology_agent.fake_kubelet import FakeKubelet
 from topology_agent.kubelet.client import PodResourcesClient
-from topology_agent.kubelet.listing import ContainerListing, Listing
+from topology_agent.kubelet.listing import ContainerListing, Listing, Slice
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +25,18 @@ async def test_containers_come_with_their_devices_and_without_those_of_other_ven
         ContainerListing("team/train", "main", ("GPU-a", "GPU-b")),
         ContainerListing("team/train", "side", ()),
     )
+
+
+async def test_parts_of_gpus_come_with_the_name_of_their_resource(tmp_path: Path) -> None:
+    async with FakeKubelet(tmp_path / "k.sock") as kubelet, PodResourcesClient(kubelet.socket) as client:
+        kubelet.resource = "nvidia.com/mig-1g.10gb"
+        kubelet.allocatable = ["MIG-b", "MIG-a"]
+        kubelet.pods = {"team/infer": {"main": ["MIG-b"]}}
+        listing = await client.read()
+    assert listing.allocatable == ()
+    assert listing.allocatable_slices == (Slice(kubelet.resource, "MIG-a"), Slice(kubelet.resource, "MIG-b"))
+    (container,) = listing.containers
+    assert container == ContainerListing("team/infer", "main", (), (Slice(kubelet.resource, "MIG-b"),))
 
 
 async def test_a_kubelet_that_is_not_there_is_a_source_error_that_names_the_socket(tmp_path: Path) -> None:

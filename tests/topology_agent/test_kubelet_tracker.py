@@ -52,7 +52,7 @@ def test_a_gpu_that_is_held_and_unhealthy_is_both() -> None:
 def test_a_dead_device_plugin_leaves_no_gpu_free_and_says_so() -> None:
     occupancy = tracker(listing({"a": ("GPU-0",)}, allocatable=())).occupancy
     assert occupancy.free == ()
-    assert set(occupancy.unhealthy.values()) == {"the device plugin offers no GPU to the kubelet"}
+    assert set(occupancy.unhealthy.values()) == {"the device plugin offers no whole GPU to the kubelet"}
 
 
 def test_an_empty_list_of_a_kubelet_that_has_just_come_up_is_not_free() -> None:
@@ -114,13 +114,6 @@ def test_a_new_pod_without_devices_is_worth_a_second_look_but_only_one() -> None
     assert subject.expects_devices
     subject.heard(listing({"a": ("GPU-0",), "b": ()}), SETTLE + 2)
     assert not subject.expects_devices
-
-
-def test_a_replica_of_a_shared_gpu_counts_as_its_gpu() -> None:
-    shared = tuple(f"{uuid}::{replica}" for uuid in ALL for replica in (0, 1))
-    occupancy = tracker(listing({"a": ("GPU-2::1",)}, allocatable=shared)).occupancy
-    assert occupancy.held == (Holder("ns/a", "main", (2,)),)
-    assert occupancy.free == (0, 1, 3)
 
 
 def test_a_foreign_device_is_named_once_and_changes_nothing_else() -> None:

@@ -1,6 +1,5 @@
 """NVML read through the real nvidia-ml-py, from a fake libnvidia-ml.so.1 that plays machines from data files."""
 
-import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +23,8 @@ UNKNOWN = 999
 STATE = "nvmlDeviceGetNvLinkState"
 REMOTE_TYPE = "nvmlDeviceGetNvLinkRemoteDeviceType"
 REMOTE_PCI = "nvmlDeviceGetNvLinkRemotePciInfo_v2"
+ECC_ERRORS = "nvmlDeviceGetTotalEccErrors"
+REMAPPED_ROWS = "nvmlDeviceGetRemappedRows"
 FUNCTIONS = (
     "nvmlInitWithFlags",
     "nvmlShutdown",
@@ -34,30 +35,21 @@ FUNCTIONS = (
     "nvmlDeviceGetPciInfo_v3",
     "nvmlDeviceGetMemoryInfo",
     "nvmlDeviceGetMigMode",
+    "nvmlDeviceGetMaxMigDeviceCount",
+    "nvmlDeviceGetMigDeviceHandleByIndex",
     "nvmlDeviceGetTopologyCommonAncestor",
     "nvmlDeviceGetGpuFabricInfoV",
     "nvmlDeviceGetGpuFabricInfo",
     STATE,
     REMOTE_TYPE,
     REMOTE_PCI,
+    ECC_ERRORS,
+    REMAPPED_ROWS,
 )
 """Every function of the library that a reading calls, by the name of its symbol."""
 
 
 Read: TypeAlias = Callable[[Machine], Result]
-
-
-@pytest.fixture(scope="module")
-def fake_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that holds the fake libnvidia-ml.so.1."""
-    folder = tmp_path_factory.mktemp("fake_nvml")
-    try:
-        library.build(folder)
-    except library.FakeNvmlError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +75,8 @@ def read(reader: Reader, sysfs: SysfsTree, tmp_path: Path) -> Read:
 @pytest.mark.parametrize("name", machine.names())
 def test_a_reading_equals_the_data_file(name: str, read: Read) -> None:
     played = machine.load(name)
-    assert read(played) == Result(played.topology())
+    parents = {uuid: gpu for gpu, uuids in played.slice_uuids.items() for uuid in uuids}
+    assert read(played) == Result(played.topology(), mig_parents=parents)
 
 
 def test_an_hgx_h100_has_eighteen_links_between_every_pair(read: Read) -> None:
@@ -131,6 +124,35 @@ def test_a_gpu_lost_while_its_links_are_read_has_none(read: Read) -> None:
     assert list(result.unhealthy) == [0]
     assert result.known.nvlinks[0] == (0,) * 8
     assert result.known.nvlinks_complete
+
+
+def test_uncorrectable_memory_errors_take_away_the_gpu_and_leave_its_topology(read: Read) -> None:
+    played = replace(machine.load("hgx-h100"), uncorrectable_errors={3: 2, 4: 0})
+    result = read(played)
+    assert result.topology == played.topology()
+    assert list(result.faults) == [3]
+    assert result.faults[3].startswith("2 uncorrectable ECC memory errors")
+
+
+def test_a_failed_row_remapping_takes_away_the_gpu(read: Read) -> None:
+    played = replace(machine.load("hgx-h100"), failed_remappings={0: True, 1: False})
+    result = read(played)
+    assert result.topology == played.topology()
+    assert list(result.faults) == [0]
+
+
+@pytest.mark.parametrize("code", [NOT_SUPPORTED, 13, UNKNOWN])
+def test_health_that_a_driver_does_not_tell_takes_away_nothing(code: int, read: Read) -> None:
+    whole = replace(machine.load("dgx-1v"), uncorrectable_errors={0: 1}, failed_remappings={1: True})
+    result = read(whole.failing(Failure(ECC_ERRORS, code), Failure(REMAPPED_ROWS, code)))
+    assert result == Result(whole.topology())
+
+
+def test_a_gpu_that_is_lost_is_not_said_to_be_faulty_too(read: Read) -> None:
+    whole = replace(machine.load("dgx-1v"), uncorrectable_errors={0: 1})
+    result = read(whole.failing(Failure(REMOTE_PCI, GPU_IS_LOST, gpu=0)))
+    assert list(result.unhealthy) == [0]
+    assert result.faults == {}
 
 
 @pytest.mark.parametrize(
@@ -343,3 +365,11 @@ def assert_nothing_is_invented(played: Machine, result: Result) -> None:
         assert read.pcie[first][second] in {None, true.pcie[first][second]}
     assert read.nvswitch in {None, true.nvswitch}
     assert read.clique in {None, true.clique}
+
+
+def test_a_gpu_whose_mig_devices_cannot_be_counted_leaves_the_others(read: Read) -> None:
+    """What is unknown of one is not unknown of all."""
+    whole = machine.load("dgx-a100-mig")
+    told = read(whole.failing(Failure("nvmlDeviceGetMaxMigDeviceCount", UNKNOWN, 0)))
+    assert set(told.mig_parents.values()) == {1}
+    assert len(told.mig_parents) == 7

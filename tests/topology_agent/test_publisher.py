@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
 from structlog.testing import capture_logs
 from tenacity import wait_none
@@ -18,6 +20,7 @@ from gpu_topology.contract import (
 )
 from kubernetes_api import ApiError, Resource
 from tests.topology_agent.fake_cluster import FakeCluster, node
+from topology_agent.labels import FABRIC_CLIQUE_LABEL, GPU_COUNT_LABEL, INTERCONNECT_LABEL
 from topology_agent.occupancy import Occupancy
 from topology_agent.profiles import load_machine
 from topology_agent.publisher import ATTEMPTS, Publisher
@@ -110,6 +113,43 @@ async def test_nothing_is_said_of_a_node_whose_hardware_was_never_read() -> None
     assert cluster.patches == []
 
 
+async def test_labels_are_written_with_the_annotations_and_not_again() -> None:
+    cluster = FakeCluster(node("n", labels={"other": "stays"}))
+    subject = publisher(cluster)
+    labelled = replace(IDLE, labels={GPU_COUNT_LABEL: "4", INTERCONNECT_LABEL: "pcie"})
+    await published(subject, labelled)
+    await published(subject, replace(labelled, occupancy=BUSY.occupancy))
+    assert cluster.labels("n") == {"other": "stays", GPU_COUNT_LABEL: "4", INTERCONNECT_LABEL: "pcie"}
+    assert len(cluster.patches) == 2
+    assert len(cluster.label_patches) == 1
+
+
+async def test_a_label_that_is_no_longer_true_is_removed_and_a_wrong_one_corrected() -> None:
+    cluster = FakeCluster(node("n", labels={FABRIC_CLIQUE_LABEL: "gone", GPU_COUNT_LABEL: "8"}))
+    await published(publisher(cluster), replace(IDLE, labels={GPU_COUNT_LABEL: "4"}))
+    assert cluster.labels("n") == {GPU_COUNT_LABEL: "4"}
+
+
+async def test_labels_stay_while_the_hardware_cannot_be_read() -> None:
+    cluster = FakeCluster(node("n", {TOPOLOGY_ANNOTATION: ENCODED}, labels={GPU_COUNT_LABEL: "8"}))
+    await published(publisher(cluster), NodeReport(None, Occupancy(None, stale="no driver"), Allocation.VENDOR))
+    assert cluster.labels("n") == {GPU_COUNT_LABEL: "8"}
+    assert cluster.label_patches == []
+
+
+async def test_a_label_that_somebody_removed_comes_back_without_a_new_state() -> None:
+    cluster = FakeCluster(node("n"))
+    subject = publisher(cluster)
+    subject.changed(node("n"))
+    await published(subject, replace(IDLE, labels={GPU_COUNT_LABEL: "4"}))
+    stripped = node("n", cluster.annotations("n"))
+    cluster.put(Resource.NODES, stripped)
+    subject.changed(stripped)
+    await subject.write("n")
+    assert cluster.labels("n") == {GPU_COUNT_LABEL: "4"}
+    assert cluster.patches[-1] == ("n", {})
+
+
 async def test_a_failure_is_tried_again() -> None:
     cluster = FakeCluster(node("n"))
     cluster.failures = [ApiError("busy", 429), ApiError("no answer")]
@@ -135,12 +175,12 @@ async def test_a_patch_that_arrived_though_its_answer_was_lost_is_not_repeated()
     subject = publisher(cluster)
     patch = cluster.patch_node
 
-    async def patch_and_lose_the_answer(name: str, *, annotations: dict[str, str | None]) -> None:
-        await patch(name, annotations=annotations)
+    async def patch_and_lose_the_answer(name: str, **changes: Any) -> None:
+        await patch(name, **changes)
         cluster.patch_node = patch  # type: ignore[method-assign]
         raise ApiError("timed out")
 
-    cluster.patch_node = patch_and_lose_the_answer  # type: ignore[method-assign, assignment]
+    cluster.patch_node = patch_and_lose_the_answer  # type: ignore[method-assign]
     assert await published(subject, IDLE)
     assert len(cluster.patches) == 1
 

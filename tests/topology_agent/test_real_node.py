@@ -1,6 +1,7 @@
 """A real node: its hardware may not answer, its kubelet may be away, and it says so."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from structlog.testing import capture_logs
@@ -13,7 +14,8 @@ from topology_agent.profiles import load_machine
 from topology_agent.real_node import RealNode
 from topology_agent.report import NodeReport
 from topology_agent.simulation import with_uuids
-from topology_agent.sources.nvml import Reading
+from topology_agent.sources.nvml import DriverLostError, Reading
+from topology_agent.xids import XidEvent
 
 TOPOLOGY = with_uuids(load_machine("pcie-4-node-sys"), "n")
 UUIDS = [str(gpu.uuid) for gpu in TOPOLOGY.gpus]
@@ -97,6 +99,52 @@ async def test_a_driver_that_goes_away_leaves_what_was_known_as_stale(tmp_path: 
     assert published[-1].occupancy.free == (0, 1, 2, 3)
     assert published[-1].occupancy.stale == "driver gone"
     assert published[-1].topology is not None
+
+
+async def test_a_link_that_goes_down_leaves_what_the_kubelet_told(tmp_path: Path) -> None:
+    """The GPUs are the same, so nothing has to be asked anew."""
+    published = Published()
+    linked = replace(TOPOLOGY, nvlinks=tuple(tuple(int(i + j == 3) for j in range(4)) for i in range(4)))
+    hardware = Hardware(reading(linked))
+    async with FakeKubelet(tmp_path / "k.sock") as kubelet, PodResourcesClient(kubelet.socket) as client:
+        kubelet.allocatable = UUIDS
+        kubelet.pods = {"team/a": {"main": UUIDS[1:3]}}
+        node = published.node(hardware, client)
+        await node.look_at_hardware()
+        await node.look_at_kubelet()
+        hardware.answer = reading()
+        await node.look_at_hardware()
+    assert published[-1].topology != published[-2].topology
+    assert published[-1].occupancy == published[-2].occupancy
+
+
+async def test_an_xid_error_takes_its_gpu_out_until_the_driver_was_away(tmp_path: Path) -> None:
+    published = Published()
+    hardware = Hardware(reading())
+    async with FakeKubelet(tmp_path / "k.sock") as kubelet, PodResourcesClient(kubelet.socket) as client:
+        kubelet.allocatable = UUIDS
+        node = published.node(hardware, client)
+        await node.look_at_hardware()
+        await node.look_at_kubelet()
+        node.hear_of_xid(XidEvent(1, 119))
+        for answer in (reading(), SourceError("busy"), reading()):
+            hardware.answer = answer
+            await node.look_at_hardware()
+            assert published[-1].occupancy.free == (0, 2, 3)
+        for answer in (DriverLostError("gone"), reading()):
+            hardware.answer = answer
+            await node.look_at_hardware()
+    assert published[-1].occupancy.free == (0, 1, 2, 3)
+
+
+async def test_an_xid_error_of_an_application_is_logged_and_nothing_else(tmp_path: Path) -> None:
+    published = Published()
+    async with PodResourcesClient(tmp_path / "none.sock") as client:
+        node = published.node(Hardware(reading()), client)
+        with capture_logs() as logs:
+            node.hear_of_xid(XidEvent(1, 31))
+    assert [(entry["gpu"], entry["xid"]) for entry in logs] == [(1, 31)]
+    assert published == []
 
 
 async def test_a_kubelet_that_is_away_is_logged_once_and_again_when_it_answers(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import grpc
 import grpc.aio
 
 from gpu_topology.errors import SourceError
-from topology_agent.kubelet.listing import ContainerListing, Listing
+from gpu_topology.request import GPU_RESOURCE
+from gpu_topology.slices import is_slice_resource
+from topology_agent.kubelet.listing import ContainerListing, Listing, Slice
 from topology_agent.kubelet.podresources_pb2 import (
     AllocatableResourcesRequest,
     AllocatableResourcesResponse,
@@ -24,7 +26,6 @@ TIMEOUT_SECONDS: Final = 5.0
 MOST_BYTES: Final = 16 * 2**20
 """Of one answer: what the kubelet's own client allows."""
 _SERVICE: Final = "/v1.PodResourcesLister"
-_GPU_RESOURCES: Final = "nvidia.com/"
 
 
 class PodResourcesClient:
@@ -80,7 +81,9 @@ class PodResourcesClient:
             raise SourceError(f"the kubelet's socket {self._socket} is not there: {error.strerror}") from error
         except grpc.aio.AioRpcError as error:
             raise SourceError(f"the kubelet answers {error.code().name}: {error.details()}") from error
-        return Listing(_containers(listed), _gpu_devices(allocatable.devices), incarnation)
+        return Listing(
+            _containers(listed), _gpu_devices(allocatable.devices), incarnation, _slices(allocatable.devices)
+        )
 
 
 def _incarnation(socket: Path) -> str:
@@ -90,13 +93,21 @@ def _incarnation(socket: Path) -> str:
 
 def _containers(answer: ListPodResourcesResponse) -> tuple[ContainerListing, ...]:
     return tuple(
-        ContainerListing(f"{pod.namespace}/{pod.name}", container.name, _gpu_devices(container.devices))
+        ContainerListing(
+            f"{pod.namespace}/{pod.name}", container.name, _gpu_devices(container.devices), _slices(container.devices)
+        )
         for pod in answer.pod_resources
         for container in pod.containers
     )
 
 
 def _gpu_devices(devices: Iterable[ContainerDevices]) -> tuple[str, ...]:
-    """The ids of NVIDIA's devices, whole GPUs and parts alike, in a stable order."""
-    ours = (device for device in devices if device.resource_name.startswith(_GPU_RESOURCES))
+    """The ids of the devices under the resource of whole GPUs, in a stable order."""
+    ours = (device for device in devices if device.resource_name == GPU_RESOURCE)
     return tuple(sorted({device_id for device in ours for device_id in device.device_ids}))
+
+
+def _slices(devices: Iterable[ContainerDevices]) -> tuple[Slice, ...]:
+    """The devices under resources of parts of GPUs, in a stable order."""
+    ours = (device for device in devices if is_slice_resource(device.resource_name))
+    return tuple(sorted({Slice(device.resource_name, device_id) for device in ours for device_id in device.device_ids}))

@@ -1,16 +1,18 @@
 """The GPUs of this node as the NVIDIA driver tells of them through NVML: the only file that knows pynvml.
 
 A driver may not support a call, and any call may fail; what it does not answer is None, never a guess. A GPU that no
-longer answers stays in its place with what is known of it and is named in `Reading.unhealthy`; the others are read as
-if it had not happened. Only what takes away all GPUs at once raises: no driver, no GPU, or a driver that goes away.
+longer answers stays in its place with what is known of it and is named in `Reading.unhealthy`, one with broken memory
+in `Reading.faults`; the others are read as if it had not happened. Only what takes away all GPUs at once raises: no
+driver, no GPU, or a driver that goes away.
 
 GPUs are numbered as NVML and `nvidia-smi` number them, by PCI bus id. A PCI bus id is written as the kernel writes it
 ("0000:07:00.0"), where NVML would write a domain of eight digits.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from ctypes import byref
+from ctypes import byref, c_void_p, cast
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -23,9 +25,12 @@ from gpu_topology.links import PcieAncestor
 from gpu_topology.topology import Ancestors, Gpu, NodeTopology
 from topology_agent.sources import sysfs
 from topology_agent.sources.nvlinks import FarEnd, Ports, all_known, links_of_pairs, through_nvswitch
+from topology_agent.xids import XidEvent
 
 _SYSFS_ROOT: Final = Path("/sys")
 _BYTES_PER_MIB: Final = 2**20
+_WAIT_MILLISECONDS: Final = 1000
+"""For an event, before looking whether the agent is to end."""
 _ANCESTORS: Final = {
     pynvml.NVML_TOPOLOGY_INTERNAL: PcieAncestor.PSB,
     pynvml.NVML_TOPOLOGY_SINGLE: PcieAncestor.PIX,
@@ -47,6 +52,10 @@ _DRIVER_GONE: Final = (
 )
 
 
+class DriverLostError(SourceError):
+    """There is no driver, or it went away: the GPUs begin anew with the next one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What NVML told at one moment.
@@ -54,10 +63,14 @@ class Reading:
     Attributes:
         topology: every GPU that NVML counts, those that do not answer included.
         unhealthy: GPU index to the reason, for a person to read, of every GPU that does not answer.
+        faults: the same of every GPU that answers, but must not be used.
+        mig_parents: UUID of a MIG device to the GPU that it is a part of.
     """
 
     topology: NodeTopology
     unhealthy: Mapping[int, str] = field(default_factory=dict)
+    faults: Mapping[int, str] = field(default_factory=dict)
+    mig_parents: Mapping[str, int] = field(default_factory=dict)
 
 
 @contextmanager
@@ -75,7 +88,7 @@ def session() -> Iterator[None]:
             "visible in this container."
         ) from error
     except pynvml.NVMLError as error:
-        raise SourceError(f"The NVIDIA driver does not start: {error}.") from error
+        raise DriverLostError(f"The NVIDIA driver does not start: {error}.") from error
     try:
         yield
     finally:
@@ -101,8 +114,32 @@ def read_node(sysfs_root: Path = _SYSFS_ROOT) -> Reading:
     with session():
         devices = [_Device.open(index) for index in range(_gpu_count())]
         topology = _topology(devices, sysfs_root)
+        faults = {device.index: fault for device in devices if (fault := _fault(device)) is not None}
+        mig_parents = {uuid: device.index for device in devices for uuid in _mig_uuids(device)}
         unhealthy = {device.index: device.gone for device in devices if device.gone is not None}
-        return Reading(topology, unhealthy)
+        faults = {gpu: why for gpu, why in faults.items() if gpu not in unhealthy}
+        return Reading(topology, unhealthy, faults, mig_parents)
+
+
+def watch_xids(tell: Callable[[XidEvent], None], stop: threading.Event) -> None:
+    """Tell of every XID error of this node's GPUs, until told to stop: for a thread of its own.
+
+    Ends at once where no GPU reports such errors.
+
+    Raises:
+        SourceError: the driver does not answer.
+    """
+    with session(), _failures_end_the_watch():
+        events = pynvml.nvmlEventSetCreate()
+        try:
+            indices = dict(_registered(events))
+            while indices and not stop.is_set():
+                event = _next_event(events)
+                if event is not None and event.eventType == pynvml.nvmlEventTypeXidCriticalError:
+                    tell(XidEvent(indices.get(_identity(event.device)), int(event.eventData)))
+        finally:
+            with suppress(pynvml.NVMLError):
+                pynvml.nvmlEventSetFree(events)
 
 
 class _Fabric(NamedTuple):
@@ -163,8 +200,70 @@ class _Device:
         return None
 
 
+def _mig_uuids(device: _Device) -> Iterator[str]:
+    """The UUIDs of the MIG devices that a GPU is cut into; a place where there is none has no handle."""
+    for place in range(device.ask(pynvml.nvmlDeviceGetMaxMigDeviceCount) or 0):
+        handle = device.ask(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, place)
+        uuid = None if handle is None else device.ask(lambda _, mig: pynvml.nvmlDeviceGetUUID(mig), handle)
+        if uuid is not None:
+            yield uuid
+
+
 def _driver_gone(error: pynvml.NVMLError) -> SourceError:
-    return SourceError(f"The NVIDIA driver went away while the GPUs were read: {error}.")
+    return DriverLostError(f"The NVIDIA driver went away while the GPUs were read: {error}.")
+
+
+def _registered(events: Any) -> Iterator[tuple[int | None, int]]:
+    """Identity and index of every GPU whose XID errors the set of events now gets."""
+    for device in map(_Device.open, range(_gpu_count())):
+        if device.handle is None:
+            continue
+        try:
+            pynvml.nvmlDeviceRegisterEvents(device.handle, pynvml.nvmlEventTypeXidCriticalError, events)
+        except _DRIVER_GONE:
+            raise
+        except pynvml.NVMLError:
+            continue  # not every model reports them
+        yield _identity(device.handle), device.index
+
+
+def _next_event(events: Any) -> Any:
+    """The next event, or None where there was none for a while."""
+    try:
+        return pynvml.nvmlEventSetWait(events, _WAIT_MILLISECONDS)
+    except pynvml.NVMLError_Timeout:
+        return None
+
+
+def _identity(handle: Any) -> int | None:
+    """What NVML knows a GPU by. Unlike its index or UUID it can be had of a GPU that no longer answers."""
+    return cast(handle, c_void_p).value
+
+
+@contextmanager
+def _failures_end_the_watch() -> Iterator[None]:
+    try:
+        yield
+    except _DRIVER_GONE as error:
+        raise _driver_gone(error) from error
+    except pynvml.NVMLError as error:
+        raise SourceError(f"NVML cannot watch for XID errors: {error}.") from error
+
+
+def _fault(device: _Device) -> str | None:
+    """What is broken in a GPU that answers, for a person to read; None where nothing is known to be.
+
+    The counter of ECC errors begins at 0 when the driver is loaded or the GPU reset. Row remapping is what GPUs from
+    Ampere on have against worn memory; once it fails, the GPU is to be replaced (docs.nvidia.com/deploy,
+    "GPU Memory Error Management").
+    """
+    errors = device.ask(
+        pynvml.nvmlDeviceGetTotalEccErrors, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
+    )
+    if errors:
+        return f"{errors} uncorrectable ECC memory errors since the driver was loaded or the GPU was reset"
+    rows = device.ask(pynvml.nvmlDeviceGetRemappedRows)
+    return "row remapping failed: memory that is broken can no longer be replaced" if rows and rows[-1] else None
 
 
 def _gpu_count() -> int:

@@ -1,0 +1,116 @@
+"""What was answered about recent pods, for whoever asks why a pod still waits."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from extender.pods import PodIdentity
+from gpu_topology.request import GpuRequest
+
+REMEMBERED_PODS: Final = 1000
+"""Pods whose last answers are kept: about 1 KiB each. More wait in a queue only where it has stopped moving."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """An answer to filter.
+
+    Attributes:
+        candidates: how many nodes kube-scheduler asked about.
+        passed: how many it may choose from.
+        left_out: how many could serve the pod too, but less well.
+        refused: how many could not, by kind of reason.
+    """
+
+    at: datetime
+    candidates: int
+    passed: int
+    left_out: int
+    refused: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Prioritized:
+    """An answer to prioritize.
+
+    Attributes:
+        candidates: how many nodes kube-scheduler asked about.
+        scored: how many have a score above 0.
+        best: the one that serves the pod best; None where no known node can.
+    """
+
+    at: datetime
+    candidates: int
+    scored: int
+    best: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preempted:
+    """An answer to preempt.
+
+    Attributes:
+        offered: node to how many pods kube-scheduler would evict there.
+        kept: node to how many it may evict; nodes that are not in it were dropped.
+        awaited: the node for which the pod has evicted others already, if it is still to wait for that one.
+    """
+
+    at: datetime
+    offered: Mapping[str, int]
+    kept: Mapping[str, int]
+    awaited: str | None
+
+
+@dataclass(slots=True)
+class Decision:
+    """What is remembered of a pod.
+
+    Attributes:
+        pod: which one.
+        request: what it asks for; nothing where that could not be read.
+        problem: why nothing could be decided about it, in a sentence, or None.
+        filtered: the last answer to filter; likewise the others. None where there was none.
+        evicted_at: when it was last allowed to have other pods evicted; None if never.
+    """
+
+    pod: PodIdentity
+    request: GpuRequest = field(default_factory=GpuRequest)
+    problem: str | None = None
+    filtered: Filtered | None = None
+    prioritized: Prioritized | None = None
+    preempted: Preempted | None = None
+    evicted_at: datetime | None = None
+
+
+class Decisions:
+    """The decisions about the pods that were asked about last.
+
+    Args:
+        limit: how many pods are remembered.
+    """
+
+    def __init__(self, limit: int = REMEMBERED_PODS) -> None:
+        self._limit = limit
+        self._by_pod: OrderedDict[str, Decision] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._by_pod)
+
+    def about(self, pod: PodIdentity) -> Decision:
+        """What is remembered of a pod that is being asked about, to be brought up to date.
+
+        A pod of the same name with another UID is another pod, of which nothing is known yet.
+        """
+        decision = self._by_pod.get(pod.key)
+        if decision is None or decision.pod != pod:
+            decision = self._by_pod[pod.key] = Decision(pod)
+        self._by_pod.move_to_end(pod.key)
+        if len(self._by_pod) > self._limit:
+            self._by_pod.popitem(last=False)
+        return decision
+
+    def recall(self, key: str) -> Decision | None:
+        """What is remembered of the pod "<namespace>/<name>", or None."""
+        return self._by_pod.get(key)

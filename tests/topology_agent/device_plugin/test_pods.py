@@ -1,0 +1,57 @@
+"""What is kept of the API server's pods."""
+
+import asyncio
+
+import pytest
+
+from gpu_topology.request import ContainerKind, ContainerRequest, GpuRequest, Wishes
+from tests.topology_agent.device_plugin.pods import api_pod
+from topology_agent.device_plugin.pods import ASSIGNED_ANNOTATION, PodCache, pod_of
+
+REQUEST = GpuRequest((ContainerRequest("proxy", 1, ContainerKind.SIDECAR), ContainerRequest("main", 2)))
+
+
+def test_a_pod_is_read_with_its_request_and_its_record() -> None:
+    pod = pod_of(api_pod("a", REQUEST, {ASSIGNED_ANNOTATION: '{"main": ["GPU-1", "GPU-0"]}'}))
+    assert (pod.name, pod.uid, pod.request, pod.started) == ("default/a", "uid-a", REQUEST, False)
+    assert pod.assigned == {"main": {"GPU-0", "GPU-1"}}
+
+
+@pytest.mark.parametrize("record", ["", "{", "[]", "3", '{"main": "GPU-0"}'])
+def test_a_record_that_cannot_be_read_is_none(record: str) -> None:
+    assert pod_of(api_pod("a", REQUEST, {ASSIGNED_ANNOTATION: record})).assigned == {}
+
+
+def test_a_wish_that_cannot_be_read_is_none() -> None:
+    pod = pod_of(api_pod("a", REQUEST, {"gpu-scheduler/require": "magic"}))
+    assert pod.request == GpuRequest(REQUEST.containers, Wishes())
+
+
+def test_a_pod_whose_containers_the_kubelet_reports_has_started() -> None:
+    assert pod_of(api_pod("a", REQUEST, started=True)).started
+
+
+def test_the_cache_follows_the_watch() -> None:
+    """A pod's successor of the same name outlives the news of its end."""
+    cache = PodCache()
+    cache.replaced([api_pod("a", REQUEST), api_pod("b", REQUEST)])
+    cache.deleted(api_pod("b", REQUEST))
+    successor = api_pod("a", GpuRequest())
+    successor["metadata"]["uid"] = "another"
+    cache.changed(successor)
+    cache.deleted(api_pod("a", REQUEST))
+    assert {name: pod.uid for name, pod in cache.pods.items()} == {"default/a": "another"}
+    cache.replaced([])
+    assert cache.pods == {}
+
+
+async def test_whoever_waits_for_pods_waits_for_all_of_them() -> None:
+    cache = PodCache()
+    waiting = asyncio.create_task(cache.wait_for({"default/a", "default/b"}))
+    await asyncio.sleep(0)
+    cache.changed(api_pod("a", REQUEST))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    cache.changed(api_pod("b", REQUEST))
+    await waiting

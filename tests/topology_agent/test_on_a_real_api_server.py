@@ -1,0 +1,129 @@
+"""`python -m topology_agent` with the rights of its manifests, a real kube-apiserver, and hardware of the fake NVML."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpu_topology.contract import STATE_ANNOTATION, NodeState, decode_state
+from gpu_topology.cordon import CORDON_ANNOTATION, CORDONED
+from tests.control_plane import objects
+from tests.control_plane.client import Client
+from tests.control_plane.cluster import ControlPlane
+from tests.control_plane.processes import ChildProcess
+from tests.fake_nvml import machine
+from tests.manifests.files import BASE, render
+from tests.topology_agent.fake_kubelet import FakeKubelet
+from topology_agent.labels import GPU_COUNT_LABEL, INTERCONNECT_LABEL
+from topology_agent.lease import DURATION_SECONDS
+
+DGX = machine.load("dgx-1v")
+AGENT = "gpu-topology-agent"
+NODE = "agent-node"
+
+
+@pytest.fixture
+async def kubelet(tmp_path: Path) -> AsyncIterator[FakeKubelet]:
+    """A kubelet that offers all GPUs, one of which a pod has."""
+    async with FakeKubelet(tmp_path / "kubelet.sock") as kubelet:
+        kubelet.allocatable = list(DGX.uuids)
+        kubelet.pods = {"team/a": {"main": [DGX.uuids[1]]}}
+        yield kubelet
+
+
+@pytest.fixture
+def agent(
+    control_plane: ControlPlane, kubernetes_client: Client, kubelet: FakeKubelet, fake_library: Path, tmp_path: Path
+) -> ChildProcess:
+    """The agent of a node, ready to be started as the service account of the manifests."""
+    kubernetes_client.apply(manifest for manifest in render(BASE) if _is_of_the_agent(manifest))
+    kubernetes_client.create(objects.node(NODE, gpus=8))
+    options = {
+        "node-name": NODE,
+        "kubeconfig": control_plane.service_account_kubeconfig(AGENT, "agent"),
+        "pod-resources-socket": kubelet.socket,
+        "sysfs-root": tmp_path,
+        "poll-seconds": 0.2,
+        "settle-seconds": 0,
+    }
+    return ChildProcess(
+        "agent",
+        [sys.executable, "-m", "topology_agent", *(f"--{name}={value}" for name, value in options.items())],
+        log=tmp_path / "agent.log",
+        ready=lambda: _is_published(kubernetes_client),
+        environment={
+            "LD_LIBRARY_PATH": str(fake_library),
+            "FAKE_NVML_MACHINE": str(DGX.write(tmp_path / "machine")),
+            "FAKE_NVML_XIDS": str(tmp_path / "xids"),
+        },
+    )
+
+
+def _is_of_the_agent(manifest: dict[str, Any]) -> bool:
+    metadata = manifest["metadata"]
+    is_right = manifest["kind"] in {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+    names = {metadata["name"].removesuffix("-events").removesuffix("-leases"), metadata.get("namespace")}
+    return AGENT in names and (is_right or manifest["kind"] == "Namespace")
+
+
+def _is_published(client: Client) -> bool:
+    annotations = client.get("Node", NODE)["metadata"].get("annotations", {})
+    return STATE_ANNOTATION in annotations and bool(decode_state(annotations[STATE_ANNOTATION]).held)
+
+
+def state_of(node: dict[str, Any]) -> NodeState:
+    return decode_state(node["metadata"]["annotations"][STATE_ANNOTATION])
+
+
+async def test_health_cordon_labels_events_and_lease_reach_the_cluster(
+    agent: ChildProcess, kubernetes_client: Client, tmp_path: Path
+) -> None:
+    # The kubelet serves from this event loop, so all that waits is done in threads.
+    await asyncio.to_thread(agent.start)
+    try:
+        await asyncio.to_thread(_follow_a_day_in_the_life, kubernetes_client, tmp_path / "xids")
+    finally:
+        await asyncio.to_thread(agent.stop)
+    log = agent.log.read_text()
+    assert "forbidden" not in log
+    assert "Traceback" not in log
+
+
+def _follow_a_day_in_the_life(client: Client, xids: Path) -> None:
+    node = client.get("Node", NODE)
+    assert node["metadata"]["labels"][INTERCONNECT_LABEL] == "nvlink-mesh"
+    assert node["metadata"]["labels"][GPU_COUNT_LABEL] == "8"
+    lease = client.get("Lease", NODE, AGENT, api_version="coordination.k8s.io/v1")
+    assert lease["spec"]["leaseDurationSeconds"] == DURATION_SECONDS
+    assert [owner["uid"] for owner in lease["metadata"]["ownerReferences"]] == [node["metadata"]["uid"]]
+
+    cordon(client, f"0,1,{DGX.uuids[4]}")
+    state = state_of(client.wait_for("Node", NODE, lambda node: bool(state_of(node).unhealthy)))
+    assert state.unhealthy == dict.fromkeys([0, 1, 4], CORDONED)
+    assert state.free == (2, 3, 5, 6, 7)
+    assert [holder.gpus for holder in state.held] == [(1,)]
+
+    xids.write_text("7 79\n")
+    state = state_of(client.wait_for("Node", NODE, lambda node: 7 in state_of(node).unhealthy))
+    assert state.free == (2, 3, 5, 6)
+
+    cordon(client, "0,8")
+    state = state_of(client.wait_for("Node", NODE, lambda node: 0 not in state_of(node).unhealthy))
+    assert list(state.unhealthy) == [7]
+    assert "fell off the bus" in until_told(client, "GpuLost")
+    assert "names GPU 8, but the node has 8" in until_told(client, "GpuCordonUnreadable")
+
+
+def cordon(client: Client, text: str) -> None:
+    client.patch("Node", NODE, {"metadata": {"annotations": {CORDON_ANNOTATION: text}}})
+
+
+def until_told(client: Client, reason: str) -> str:
+    """The note of an event about the node, as soon as there is one with this reason."""
+    for _, event in client.watch("Event", "default", api_version="events.k8s.io/v1"):
+        if event["reason"] == reason and event["regarding"]["name"] == NODE:
+            return str(event["note"])
+    raise TimeoutError(reason)

@@ -1,0 +1,55 @@
+"""The mode as a whole: what the agent starts for it, tells it and asks it."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from gpu_topology.contract import Allocation
+from gpu_topology.placement import WorthModel
+from kubernetes_api import Cluster, Reflector, Resource
+from topology_agent.device_plugin.advisor import Advisor
+from topology_agent.device_plugin.pods import PodCache
+from topology_agent.device_plugin.proxy import Proxy
+from topology_agent.real_node import Kubelet
+from topology_agent.report import NodeReport
+
+PATIENCE_SECONDS: Final = 10.0
+"""For the hardware to be read before plugins may register: longer, and pods would wait for a driver that the plugin
+itself can do without."""
+
+
+class Enforcement:
+    """Makes the kubelet give pods the GPUs that their node was scored with."""
+
+    def __init__(self, cluster: Cluster, node: str, kubelet: Kubelet, folder: Path, model: WorthModel) -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            cluster: where the node's pods are watched.
+            node: the node's name.
+            kubelet: its kubelet.
+            folder: where the kubelet and the plugins have their sockets.
+            model: how the worth of a set is computed.
+        """
+        pods = PodCache()
+        self._reflector = Reflector(cluster, Resource.PODS, pods, field_selector=f"spec.nodeName={node}")
+        self._advisor = Advisor(kubelet, pods, model)
+        self._proxy = Proxy(folder, self._advisor.advise)
+
+    def heard(self, report: NodeReport) -> None:
+        """Take note of what the agent knows of its node."""
+        self._advisor.heard(report)
+
+    def allocation(self) -> Allocation:
+        """Who chooses at present: this project only while the kubelet really asks here, and can be answered."""
+        return Allocation.BEST if self._proxy.enforcing and self._advisor.is_able else Allocation.VENDOR
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._reflector.run())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self._advisor.ready.wait()
+            group.create_task(self._proxy.run())

@@ -1,0 +1,101 @@
+"""What the API server tells of this node's pods: what each asks for. Kept up to date by a watch."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from gpu_topology.errors import WishError
+from gpu_topology.request import GpuRequest, containers_of, request_of
+
+ASSIGNED_ANNOTATION: Final = "gpu-scheduler/assigned"
+"""On a pod, where the scheduler has recorded its choice: a JSON object, container to the UUIDs of its GPUs."""
+
+Assigned: TypeAlias = Mapping[str, frozenset[str]]
+"""Container to the UUIDs of the GPUs that are recorded for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuPod:
+    """A pod of this node.
+
+    Attributes:
+        name: "<namespace>/<name>".
+        uid: its UID.
+        request: what it asks for; of no container where it asks for no GPU.
+        started: whether the kubelet has reported of its containers, as it does once it has admitted the pod.
+        assigned: empty without a record, or with one that cannot be read.
+    """
+
+    name: str
+    uid: str
+    request: GpuRequest
+    started: bool = False
+    assigned: Assigned = field(default_factory=dict)
+
+
+class PodCache:
+    """The pods of this node; the handler of a watch of them.
+
+    Attributes:
+        pods: those that are known, by name.
+    """
+
+    def __init__(self) -> None:
+        self.pods: dict[str, GpuPod] = {}
+        self._news = asyncio.Event()
+
+    def replaced(self, objects: list[dict[str, Any]]) -> None:
+        """The pods that exist."""
+        self.pods.clear()
+        for obj in objects:
+            self.changed(obj)
+
+    def changed(self, obj: dict[str, Any]) -> None:
+        """A pod is new or has changed."""
+        pod = pod_of(obj)
+        self.pods[pod.name] = pod
+        self._news.set()
+
+    def deleted(self, obj: dict[str, Any]) -> None:
+        """A pod is gone; another of its name may be there already."""
+        pod = pod_of(obj)
+        if pod.name in self.pods and self.pods[pod.name].uid == pod.uid:
+            del self.pods[pod.name]
+
+    async def wait_for(self, names: Collection[str]) -> None:
+        """Wait until all pods with these names are known: the kubelet's own watch may be ahead of this one."""
+        while not self.pods.keys() >= set(names):
+            self._news.clear()
+            await self._news.wait()
+
+
+def pod_of(pod: Mapping[str, Any]) -> GpuPod:
+    """Read a pod in the API server's JSON form.
+
+    A wish that cannot be read counts as none: the pod is on this node, and has to get something.
+    """
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    try:
+        request = request_of(pod)
+    except WishError:
+        request = GpuRequest(containers_of(pod))
+    return GpuPod(
+        name=f"{metadata['namespace']}/{metadata['name']}",
+        uid=metadata["uid"],
+        request=request,
+        started=bool(status.get("containerStatuses") or status.get("initContainerStatuses")),
+        assigned=_assigned(metadata.get("annotations") or {}),
+    )
+
+
+def _assigned(annotations: Mapping[str, str]) -> Assigned:
+    try:
+        record = orjson.loads(annotations.get(ASSIGNED_ANNOTATION, "{}"))
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(record, dict):
+        return {}
+    return {name: frozenset(map(str, uuids)) for name, uuids in record.items() if isinstance(uuids, list)}
