@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 from rich.table import Table
 
-from gpu_topology.contract import Allocation
+from gpu_topology.contract import ASSIGNED_ANNOTATION, Allocation
 from gpu_topology.placement import SetWorth, assess, mask_of, tables_of
 from gpu_topology.placement.vendor import predict, vendor_scores
 from gpu_topology.request import ContainerRequest, GpuRequest
@@ -32,7 +32,6 @@ from tests.kubelet.driver import FakeDriver, machine_of
 from tests.kubelet.gpu_node import GpuNode
 from tests.kubelet.node import KubeletNode
 from tests.topology_agent.device_plugin.enforced_node import enforcing
-from topology_agent.device_plugin.pods import ASSIGNED_ANNOTATION
 from topology_agent.profiles import load_machine
 
 PODS = 200

@@ -21,6 +21,8 @@ from gpu_topology.topology import Ancestors, Gpu, Nic, NodeTopology
 
 TOPOLOGY_ANNOTATION: Final = "gpu-scheduler/topology"
 STATE_ANNOTATION: Final = "gpu-scheduler/state"
+ASSIGNED_ANNOTATION: Final = "gpu-scheduler/assigned"
+"""On a pod, where a choice of GPUs is recorded: a JSON object, container to the UUIDs of its GPUs."""
 VERSION: Final = 1
 MAX_ANNOTATION_BYTES: Final = 256 * 1024
 """What the API server takes for all annotations of an object together

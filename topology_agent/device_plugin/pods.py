@@ -3,15 +3,13 @@
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 
+from gpu_topology.contract import ASSIGNED_ANNOTATION
 from gpu_topology.errors import WishError
 from gpu_topology.request import GpuRequest, containers_of, request_of
-
-ASSIGNED_ANNOTATION: Final = "gpu-scheduler/assigned"
-"""On a pod, where the scheduler has recorded its choice: a JSON object, container to the UUIDs of its GPUs."""
 
 Assigned: TypeAlias = Mapping[str, frozenset[str]]
 """Container to the UUIDs of the GPUs that are recorded for it."""

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
+from gpu_topology.contract import ASSIGNED_ANNOTATION
 from gpu_topology.request import ContainerKind, ContainerRequest, GpuRequest, Wishes
 from tests.topology_agent.device_plugin.pods import api_pod
-from topology_agent.device_plugin.pods import ASSIGNED_ANNOTATION, PodCache, pod_of
+from topology_agent.device_plugin.pods import PodCache, pod_of
 
 REQUEST = GpuRequest((ContainerRequest("proxy", 1, ContainerKind.SIDECAR), ContainerRequest("main", 2)))
 
