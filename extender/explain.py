@@ -40,7 +40,7 @@ def explanation_of(ledger: Ledger, decision: Decision, now: datetime) -> dict[st
       has not asked.
     """
     request = decision.request
-    names = _names(ledger)
+    names = ledger.nodes
     judged = judge(ledger, request, names) if not request.is_empty else Judged()
     return {
         "pod": decision.pod.key,
@@ -72,10 +72,6 @@ def unexplained(pod: str) -> str:
         "pod's events), or the extender was started since, or is the standby, or has been asked about "
         f"{REMEMBERED_PODS} other pods since"
     )
-
-
-def _names(ledger: Ledger) -> list[str]:
-    return sorted(ledger._books)  # noqa: SLF001  the ledger itself has no list of its nodes
 
 
 def _asked(request: GpuRequest) -> dict[str, Any]:

@@ -146,6 +146,11 @@ class Ledger:
         """The pods that hold GPUs of a node, in the order of binding."""
         return sorted(self._pods_on.get(node, {}).values(), key=lambda pod: (pod.scheduled_at, pod.identity.key))
 
+    @property
+    def nodes(self) -> list[str]:
+        """The names of all nodes, in alphabetical order."""
+        return sorted(self._books)
+
     def knowledge(self) -> Counter[Knowledge]:
         """How many nodes are known, or unknown for which kind of reason."""
         return Counter(book.report.knowledge for book in self._books.values())
