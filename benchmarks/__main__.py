@@ -17,6 +17,7 @@ from benchmarks import enforcement as enforced
 from benchmarks import latency as latencies
 from benchmarks import placement as placements
 from benchmarks.served_extender import LOOPBACK, configuration
+from benchmarks.simulation import commands as experiments
 from benchmarks.synthetic_cluster import published_nodes
 from extender.ledger import Ledger
 from extender.logs import configure_logs
@@ -77,6 +78,11 @@ def placement(*, as_json: Json = False) -> None:
     figures = placements.measure()
     _console(as_json=as_json).print(placements.table(figures))
     _finish(figures, as_json=as_json)
+
+
+app.command("list")(experiments.list_experiments)
+app.command()(experiments.run)
+app.command()(experiments.compare)
 
 
 @app.command(hidden=True)

@@ -1,0 +1,1 @@
+"""Experiments that others have published, replayed with this project's placement beside the policies they compare."""

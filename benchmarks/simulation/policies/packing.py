@@ -1,0 +1,60 @@
+"""Policies that count GPUs, cpu and memory, and do not look at links. Their ties are broken by the order of nodes."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from benchmarks.kube_scheduler import Resources
+from benchmarks.simulation.cluster import Node
+from benchmarks.simulation.engine import Choice
+from benchmarks.simulation.policies.base import Unaware
+from gpu_topology.placement import DEFAULT_DEMAND, Demand
+from gpu_topology.request import GpuRequest
+
+
+class RandomNode(Unaware):
+    """Any node with room."""
+
+    def choose_from(self, nodes: Sequence[Node], request: GpuRequest, resources: Resources) -> Choice:  # noqa: ARG002  of the protocol
+        """See `Unaware`."""
+        return Choice(self.random.choice(nodes))
+
+
+class FirstFit(Unaware):
+    """The first node with room."""
+
+    def choose_from(self, nodes: Sequence[Node], request: GpuRequest, resources: Resources) -> Choice:  # noqa: ARG002  of the protocol
+        """See `Unaware`."""
+        return Choice(nodes[0])
+
+
+class BestFit(Unaware):
+    """The node with the fewest free GPUs, and of those the first."""
+
+    def choose_from(self, nodes: Sequence[Node], request: GpuRequest, resources: Resources) -> Choice:  # noqa: ARG002  of the protocol
+        """See `Unaware`."""
+        return Choice(min(nodes, key=lambda node: node.free_gpus))
+
+
+class Fragmentation(Unaware):
+    """FGD (Weng et al., USENIX ATC'23) for whole GPUs: the node whose expected fragmentation grows least.
+
+    A node's fragmentation is the number of its free GPUs that a request cannot use because too few are free, averaged
+    over the request sizes expected. Of equal nodes the first is taken.
+    """
+
+    def __init__(self, seed: int, demand: Demand = DEFAULT_DEMAND) -> None:
+        super().__init__(seed)
+        self._demand = demand
+
+    def choose_from(self, nodes: Sequence[Node], request: GpuRequest, resources: Resources) -> Choice:  # noqa: ARG002  of the protocol
+        """See `Unaware`."""
+        return Choice(min(nodes, key=lambda node: self._growth(node.free_gpus, resources.gpus)))
+
+    def _growth(self, free: int, taken: int) -> float:
+        return fragmented(free - taken, self._demand) - fragmented(free, self._demand)
+
+
+@lru_cache(maxsize=4096)
+def fragmented(free: int, demand: Demand) -> float:
+    """How many of a node's free GPUs the average request cannot use."""
+    return sum(share * free for size, share in demand.shares if size > free)
