@@ -31,7 +31,8 @@ from extender.groups import Group, Groups, Situation, Unknown
 from extender.offers import Market, Offer
 from extender.pods import BoundPod, bound_pod_of, identity_of
 from extender.reports import UNSEEN, Knowledge, NodeReport, ReportReader
-from gpu_topology.placement import DEFAULT_DEMAND, Assessment, Demand, WorthModel, mask_of
+from gpu_topology.placement import DEFAULT_DEMAND, Assessment, Demand, WorthModels, mask_of
+from gpu_topology.placement.models import RING_EVERYWHERE
 from gpu_topology.request import GpuRequest
 
 
@@ -63,14 +64,14 @@ class Ledger:
         ledger.apply_pod(pod)
 
     Args:
-        model: how the worth of a set of GPUs is computed.
+        models: how the worth of a set of GPUs is computed.
         demand: the request sizes that are expected next.
     """
 
-    def __init__(self, model: WorthModel = WorthModel.RING, demand: Demand = DEFAULT_DEMAND) -> None:
+    def __init__(self, models: WorthModels = RING_EVERYWHERE, demand: Demand = DEFAULT_DEMAND) -> None:
         self._demand = demand
         self._market = Market(demand)
-        self._reader = ReportReader(model)
+        self._reader = ReportReader(models)
         self._groups = Groups()
         self._books: dict[str, NodeBook] = {}
         self._group_of = _GroupOf()

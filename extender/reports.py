@@ -19,7 +19,7 @@ from gpu_topology.contract import (
     topology_hash,
 )
 from gpu_topology.errors import ContractError, PlacementError
-from gpu_topology.placement import LinkTables, WorthModel, tables_of
+from gpu_topology.placement import LinkTables, WorthModels, tables_of
 from gpu_topology.request import GPU_RESOURCE
 from gpu_topology.topology import NodeTopology
 
@@ -97,11 +97,11 @@ class ReportReader:
     """Reads nodes; remembers machines as long as a report refers to them.
 
     Args:
-        model: how the worth of a set of GPUs is computed.
+        models: how the worth of a set of GPUs is computed.
     """
 
-    def __init__(self, model: WorthModel) -> None:
-        self._model = model
+    def __init__(self, models: WorthModels) -> None:
+        self._models = models
         self._machines: WeakValueDictionary[str, Machine] = WeakValueDictionary()
 
     def read(self, node: Mapping[str, Any], previous: NodeReport = UNSEEN) -> NodeReport:
@@ -142,7 +142,7 @@ class ReportReader:
         if machine is None:
             try:
                 topology = decode_topology(annotation)
-                machine = Machine(topology, tables_of(topology, self._model))
+                machine = Machine(topology, tables_of(topology, self._models.of(topology)))
             except (ContractError, PlacementError) as error:
                 raise _UnknownError(Knowledge.BAD_TOPOLOGY, str(error)) from error
             self._machines[fingerprint] = machine

@@ -17,6 +17,7 @@ from extender.ledger import Ledger
 from extender.service import MIB, Service
 from extender.settings import Address, Settings
 from gpu_topology.errors import SettingsError
+from gpu_topology.placement import WorthModels
 from kubernetes_api import Cluster, Reflector, Resource
 
 KEEP_ALIVE_SECONDS: Final = 120
@@ -38,7 +39,7 @@ async def serve(settings: Settings) -> None:
         verbs = sockets.enter_context(_listen("verbs", settings.verbs_host, settings.verbs_port))
         probes = sockets.enter_context(_listen("probes", settings.probes_host, settings.probes_port))
         async with await Cluster.connect(settings.kubeconfig) as cluster:
-            ledger = Ledger(settings.worth_model)
+            ledger = Ledger(WorthModels.parse(settings.worth_model))
             reflectors = {
                 "nodes": Reflector(cluster, Resource.NODES, NodeFeed(ledger), trim=trimmed_node),
                 "pods": Reflector(

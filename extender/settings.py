@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Literal
 
-from pydantic import Field, FilePath, ValidationError
+from pydantic import AfterValidator, Field, FilePath, ValidationError
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 from pydantic_settings import SettingsError as CommandLineError
 
 from gpu_topology.errors import SettingsError
-from gpu_topology.placement import WorthModel
+from gpu_topology.placement.models import readable
 
 Address = IPv4Address | IPv6Address
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -59,10 +59,11 @@ class Settings(BaseSettings):
     """MiB: the largest request that is read. 5,000 node names are 0.2 MiB; 5,000 whole nodes, which kube-scheduler
     sends under `nodeCacheCapable: false`, are about 50."""
 
-    worth_model: WorthModel = WorthModel.RING
+    worth_model: Annotated[str, AfterValidator(readable)] = "ring"
     """How the worth of a set of GPUs is computed. ring: the bandwidth of the slowest link in the best ring through the
     set. effbw: a regression on measurements, for machines with single and double NVLinks; nodes that it does not fit
-    count as of unknown topology."""
+    count as of unknown topology. Classes of machines may have another one: `ring,nvlink-mesh=effbw`; the classes are
+    those of the label gpu-scheduler/interconnect."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe events that are logged. Every decision is one line at info."""

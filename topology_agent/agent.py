@@ -10,6 +10,7 @@ import orjson
 import structlog
 
 from gpu_topology.errors import SourceError
+from gpu_topology.placement import WorthModels
 from gpu_topology.topology import NodeTopology
 from kubernetes_api import Cluster, Reflector, Resource
 from topology_agent.cordon import CordonWatch, cordon_of
@@ -113,8 +114,8 @@ async def _run_real(settings: Settings, name: str) -> None:
 async def _follow(
     settings: Settings, name: str, cluster: Cluster, publisher: Publisher, kubelet: PodResourcesClient
 ) -> None:
-    folder, model = settings.device_plugin_folder, settings.worth_model
-    enforcement = Enforcement(cluster, name, kubelet, folder, model) if settings.enforce else None
+    folder, models = settings.device_plugin_folder, WorthModels.parse(settings.worth_model)
+    enforcement = Enforcement(cluster, name, kubelet, folder, models) if settings.enforce else None
 
     def publish(report: NodeReport) -> None:
         publisher.publish(name, report)

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from gpu_topology.interconnect import interconnect_of
 from gpu_topology.topology import NodeTopology
 
 INTERCONNECT_LABEL: Final = "gpu-scheduler/interconnect"
@@ -17,25 +18,11 @@ LONGEST_VALUE: Final = 63
 def labels_of(topology: NodeTopology) -> dict[str, str]:
     """The labels that are true of a node; one that is not known, or means nothing there, is left out."""
     values = {
-        INTERCONNECT_LABEL: _interconnect(topology),
+        INTERCONNECT_LABEL: interconnect_of(topology),
         GPU_COUNT_LABEL: str(len(topology)),
         FABRIC_CLIQUE_LABEL: None if topology.clique is None else _label_value(topology.clique),
     }
-    return {label: value for label, value in values.items() if value}
-
-
-def _interconnect(topology: NodeTopology) -> str | None:
-    """What joins the GPUs; None for a single GPU, and where the source left open what it is."""
-    partners = [sum(links > 0 for links in row) for row in topology.nvlinks]
-    if len(topology) < 2:  # noqa: PLR2004  a pair
-        return None
-    if not any(partners):
-        return "pcie" if topology.nvlinks_complete else None
-    if topology.nvswitch:
-        return "nvswitch"
-    if max(partners) == 1 and topology.nvlinks_complete:
-        return "nvlink-pairs"
-    return "nvlink-mesh" if topology.nvswitch is False else None
+    return {label: str(value) for label, value in values.items() if value}
 
 
 def _label_value(text: str) -> str:

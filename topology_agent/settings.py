@@ -4,15 +4,15 @@ import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, FilePath, ValidationError, model_validator
+from pydantic import AfterValidator, Field, FilePath, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnusableSettings
 
 from gpu_topology.contract import Allocation
 from gpu_topology.errors import SettingsError
-from gpu_topology.placement import WorthModel
+from gpu_topology.placement.models import readable
 from topology_agent.device_plugin.proxy import DEFAULT_FOLDER
 from topology_agent.fleet import NODE_NAME_PATTERN
 from topology_agent.kubelet.client import DEFAULT_SOCKET
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     """Where the kubelet and the device plugins have their sockets, with --enforce: the kubelet's own default, which a
     DaemonSet mounts."""
 
-    worth_model: WorthModel = WorthModel.RING
+    worth_model: Annotated[str, AfterValidator(readable)] = "ring"
     """How the worth of a set of GPUs is computed, with --enforce: as the extender's GPU_SCHEDULER_WORTH_MODEL says, for
     both have to decide alike."""
 

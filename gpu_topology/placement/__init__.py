@@ -10,6 +10,7 @@ from gpu_topology.placement import vendor
 from gpu_topology.placement.assess import Assessment, assess
 from gpu_topology.placement.leftover import DEFAULT_DEMAND, Demand
 from gpu_topology.placement.masks import gpus_of, mask_of
+from gpu_topology.placement.models import WorthModels
 from gpu_topology.placement.rank import merits, rank
 from gpu_topology.placement.refuse import Refusal, RefusalKind
 from gpu_topology.placement.sharing import tables_of
@@ -28,6 +29,7 @@ __all__ = [
     "SetWorth",
     "Split",
     "WorthModel",
+    "WorthModels",
     "assess",
     "assess_with_slices",
     "gpus_of",

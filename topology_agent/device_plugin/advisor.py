@@ -9,7 +9,8 @@ import structlog
 
 from gpu_topology.contract import decode_topology
 from gpu_topology.errors import PlacementError, SourceError
-from gpu_topology.placement import WorthModel, tables_of
+from gpu_topology.placement import WorthModels, tables_of
+from gpu_topology.placement.models import RING_EVERYWHERE
 from topology_agent.device_plugin.decide import Machine, Question, decide
 from topology_agent.device_plugin.identify import Subject, identify, unexplained
 from topology_agent.device_plugin.pods import PodCache
@@ -36,17 +37,17 @@ class Advisor:
         ready: set once the hardware is known.
     """
 
-    def __init__(self, kubelet: Kubelet, pods: PodCache, model: WorthModel = WorthModel.RING) -> None:
+    def __init__(self, kubelet: Kubelet, pods: PodCache, models: WorthModels = RING_EVERYWHERE) -> None:
         """Know nothing of the hardware yet.
 
         Args:
             kubelet: tells its pods.
             pods: tells what they ask for.
-            model: how the worth of a set is computed; the extender's own.
+            models: how the worth of a set is computed; the extender's own.
         """
         self._kubelet = kubelet
         self._pods = pods
-        self._model = model
+        self._models = models
         self._topology: str | None = None
         self._machine: Machine | None = None
         self.ready = asyncio.Event()
@@ -77,7 +78,7 @@ class Advisor:
     def _machine_of(self, topology: str) -> Machine | None:
         decoded = decode_topology(topology)
         try:
-            tables = tables_of(decoded, self._model)
+            tables = tables_of(decoded, self._models.of(decoded))
         except PlacementError as error:
             _log.error("nothing can be chosen on this machine; the plugin is asked instead", error=str(error))
             return None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from gpu_topology.contract import Allocation
-from gpu_topology.placement import WorthModel
+from gpu_topology.placement import WorthModels
 from kubernetes_api import Cluster, Reflector, Resource
 from topology_agent.device_plugin.advisor import Advisor
 from topology_agent.device_plugin.pods import PodCache
@@ -22,7 +22,7 @@ itself can do without."""
 class Enforcement:
     """Makes the kubelet give pods the GPUs that their node was scored with."""
 
-    def __init__(self, cluster: Cluster, node: str, kubelet: Kubelet, folder: Path, model: WorthModel) -> None:
+    def __init__(self, cluster: Cluster, node: str, kubelet: Kubelet, folder: Path, models: WorthModels) -> None:
         """Prepare; nothing is started yet.
 
         Args:
@@ -30,11 +30,11 @@ class Enforcement:
             node: the node's name.
             kubelet: its kubelet.
             folder: where the kubelet and the plugins have their sockets.
-            model: how the worth of a set is computed.
+            models: how the worth of a set is computed.
         """
         pods = PodCache()
         self._reflector = Reflector(cluster, Resource.PODS, pods, field_selector=f"spec.nodeName={node}")
-        self._advisor = Advisor(kubelet, pods, model)
+        self._advisor = Advisor(kubelet, pods, models)
         self._proxy = Proxy(folder, self._advisor.advise)
 
     def heard(self, report: NodeReport) -> None:

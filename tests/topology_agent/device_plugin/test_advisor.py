@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from gpu_topology.contract import Allocation, encode_topology
 from gpu_topology.errors import SourceError
-from gpu_topology.placement import WorthModel, assess, tables_of
+from gpu_topology.placement import WorthModel, WorthModels, assess, tables_of
 from gpu_topology.request import ContainerRequest, GpuRequest
 from gpu_topology.topology import NodeTopology
 from tests.topology_agent.device_plugin.pods import api_pod
@@ -113,7 +113,7 @@ async def test_one_question_left_to_the_plugin_leaves_all_to_it() -> None:
 
 async def test_a_machine_that_the_model_does_not_fit_is_left_to_the_plugin() -> None:
     """As the extender, which makes no promise there."""
-    advisor = Advisor(Kubelet(), PodCache(), WorthModel.EFFBW)
+    advisor = Advisor(Kubelet(), PodCache(), WorthModels(WorthModel.EFFBW))
     advisor.heard(report(load_machine("hgx-h100")))
     assert advisor.ready.is_set()
     assert not advisor.is_able
@@ -124,7 +124,7 @@ async def test_the_choice_is_made_with_the_extenders_model() -> None:
     """Both have to decide alike."""
     question, request = Question(UUIDS[:7], (), 4), GpuRequest((ContainerRequest("main", 4),))
     for model in WorthModel:
-        advisor = Advisor(Kubelet(), PodCache(), model)
+        advisor = Advisor(Kubelet(), PodCache(), WorthModels(model))
         advisor.heard(report())
         promise = assess(tables_of(TOPOLOGY, model), 0b1111111, request, Allocation.BEST)
         assert await advisor.advise([question]) == [tuple(UUIDS[gpu] for gpu in promise.containers[0][1])]

@@ -10,7 +10,7 @@ import pytest
 
 from gpu_topology.contract import Allocation, encode_topology
 from gpu_topology.errors import SettingsError
-from gpu_topology.placement import WorthModel
+from gpu_topology.placement import WorthModels
 from gpu_topology.request import ContainerRequest, GpuRequest
 from tests.topology_agent.device_plugin.fake_device_manager import FakeDeviceManager
 from tests.topology_agent.device_plugin.fake_vendor_plugin import FakeVendorPlugin
@@ -59,7 +59,7 @@ async def test_the_agent_says_that_the_set_is_enforced_once_it_is(tmp_path: Path
     reports: list[NodeReport] = []
     listed = FakeKubelet(tmp_path / "pod-resources.sock")
     async with FakeDeviceManager(tmp_path, listed) as kubelet, listed, PodResourcesClient(listed.socket) as client:
-        enforcement = Enforcement(cluster, "n", client, tmp_path, WorthModel.RING)  # type: ignore[arg-type]  # a fake
+        enforcement = Enforcement(cluster, "n", client, tmp_path, WorthModels())  # type: ignore[arg-type]  # a fake
         node = RealNode(lambda: Reading(TOPOLOGY), client, reports.append, settle_seconds=0)
         node.allocation = enforcement.allocation
         await node.look_at_hardware()
@@ -79,7 +79,7 @@ async def test_plugins_may_register_only_once_the_hardware_is_known(tmp_path: Pa
     """A pod that comes at once is not to get less than it was promised."""
     listed = FakeKubelet(tmp_path / "pod-resources.sock")
     async with FakeDeviceManager(tmp_path, listed) as kubelet, listed, PodResourcesClient(listed.socket) as client:
-        enforcement = Enforcement(FakeCluster(), "n", client, tmp_path, WorthModel.RING)  # type: ignore[arg-type]  # a fake
+        enforcement = Enforcement(FakeCluster(), "n", client, tmp_path, WorthModels())  # type: ignore[arg-type]  # a fake
         task = asyncio.create_task(enforcement.run())
         async with FakeVendorPlugin(tmp_path, UUIDS) as plugin:
             await asyncio.sleep(0.1)
