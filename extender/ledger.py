@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from extender.bookings import expect, expect_slices
+from extender.demand import LearntDemand
 from extender.groups import Group, Groups, Situation, Unknown
 from extender.offers import Market, Offer
 from extender.pods import BoundPod, bound_pod_of, identity_of
@@ -65,12 +66,12 @@ class Ledger:
 
     Args:
         models: how the worth of a set of GPUs is computed.
-        demand: the request sizes that are expected next.
+        demand: the request sizes that are expected next; None: learnt from the pods.
     """
 
-    def __init__(self, models: WorthModels = RING_EVERYWHERE, demand: Demand = DEFAULT_DEMAND) -> None:
-        self._demand = demand
-        self._market = Market(demand)
+    def __init__(self, models: WorthModels = RING_EVERYWHERE, demand: Demand | None = None) -> None:
+        self._demand = LearntDemand(demand)
+        self._market = Market(self._demand.current)
         self._reader = ReportReader(models)
         self._groups = Groups()
         self._books: dict[str, NodeBook] = {}
@@ -111,6 +112,8 @@ class Ledger:
             self._pods_on[pod.node][key] = pod
         for node in touched:
             self._rebalance(node)
+        self._demand.replace(pod.request for pod in bound.values())
+        self._relearn()
 
     def apply_pod(self, pod: Mapping[str, Any]) -> None:
         """A pod was added or changed."""
@@ -137,7 +140,7 @@ class Ledger:
         group = self._group_of[node]
         if isinstance(group, Unknown) or not group.counts(request):
             return None
-        return group.assess(request, self._demand)
+        return group.assess(request, self._demand.current)
 
     def book(self, node: str) -> NodeBook | None:
         """A node's page, or None if there is no such node."""
@@ -146,6 +149,11 @@ class Ledger:
     def pods_on(self, node: str) -> Sequence[BoundPod]:
         """The pods that hold GPUs of a node, in the order of binding."""
         return sorted(self._pods_on.get(node, {}).values(), key=lambda pod: (pod.scheduled_at, pod.identity.key))
+
+    @property
+    def demand(self) -> Demand:
+        """The request sizes that are expected next."""
+        return self._demand.current
 
     @property
     def nodes(self) -> list[str]:
@@ -163,8 +171,20 @@ class Ledger:
         if pod is not None:
             self._pods[key] = self._pods_on[pod.node][key] = pod
         if before != pod:
+            self._count(before, pod)
             for node in {found.node for found in (before, pod) if found is not None}:
                 self._rebalance(node)
+
+    def _count(self, before: BoundPod | None, pod: BoundPod | None) -> None:
+        if before is not None:
+            self._demand.remove(before.request)
+        if pod is not None:
+            self._demand.add(pod.request)
+        self._relearn()
+
+    def _relearn(self) -> None:
+        if self._demand.relearn():
+            self._market = Market(self._demand.current)
 
     def _rebalance(self, node: str) -> None:
         book = self._books.get(node)
@@ -187,7 +207,8 @@ class Ledger:
         usable = mask_of(range(len(tables))) & ~mask_of(state.unhealthy) & ~cut
         reported = Situation(tables, mask_of(state.free or ()), usable, state.allocation, state.slices)
         pods = self.pods_on(name)
-        expected, free = expect(pods, state.held, reported, self._demand)
+        # Nodes do not know what was learnt here, so what they will do is judged by the default.
+        expected, free = expect(pods, state.held, reported, DEFAULT_DEMAND)
         expected_slices, slices = expect_slices(pods, state.held_slices, reported)
         group = self._groups.known(tables, free, usable, state.allocation, slices)
         return NodeBook(report, expected, group, expected_slices)
