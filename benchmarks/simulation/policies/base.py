@@ -1,5 +1,6 @@
 """What the policies have in common."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ class Comparable(Protocol):
         """Whether this is the lower score."""
 
 
-class Unaware:
+class Unaware(ABC):
     """A policy that looks at the cluster when it is asked, and keeps no books of its own.
 
     Args:
@@ -32,14 +33,14 @@ class Unaware:
         nodes = cluster.feasible(resources)
         return self.choose_from(nodes, request, resources) if nodes else None
 
+    @abstractmethod
     def choose_from(self, nodes: Sequence[Node], request: GpuRequest, resources: Resources) -> Choice:
         """Choose among the nodes that have room, of which there is at least one."""
-        raise NotImplementedError
 
-    def bound(self, pod: str, request: GpuRequest, held: Held) -> None:
+    def bound(self, pod: str, request: GpuRequest, held: Held) -> None:  # noqa: B027  nothing to keep
         """See `benchmarks.simulation.engine.Policy`."""
 
-    def released(self, pod: str, held: Held) -> None:
+    def released(self, pod: str, held: Held) -> None:  # noqa: B027  nothing to keep
         """See `benchmarks.simulation.engine.Policy`."""
 
 
