@@ -7,16 +7,15 @@ kube-scheduler's own scoring would have put them.
 
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from threading import Event
 from typing import Any, Final
 
 import orjson
-import yaml
 from rich.console import Console
 from rich.live import Live
 
 from benchmarks.comparison import Got, Row, summary, table, verdict
+from benchmarks.scheduler_config import extender_weight
 from benchmarks.schedulers import DefaultScheduler, ExtendedScheduler, Scheduler
 from benchmarks.served_extender import served
 from benchmarks.simulated_cluster import SimulatedCluster
@@ -42,19 +41,11 @@ SIZES: Final = (4, 2, 2, 4, 1, 2, 8, 1, 2, 4, 2, 1, 2, 2, 4, 1, 2, 1, 4, 2, 2, 1
 """GPUs of the pods, in the order of their arrival."""
 STAYS: Final = 12
 """How many arrivals later a pod ends."""
-SCHEDULER_CONFIG: Final = Path(__file__).parent.parent / "config" / "scheduler-config.yaml"
 
 
 def job_names() -> list[str]:
     """The names of the pods, in the order of their arrival."""
     return [f"job-{number:02d}" for number in range(len(SIZES))]
-
-
-def extender_weight() -> int:
-    """The weight that the shipped scheduler configuration gives to the extender."""
-    configuration = yaml.safe_load(SCHEDULER_CONFIG.read_text(encoding="utf-8"))
-    weight: int = configuration["extenders"][0]["weight"]
-    return weight
 
 
 def show(console: Console, seed: int = 1, *, keep: bool = False) -> dict[str, float]:

@@ -7,7 +7,7 @@ from benchmarks.comparison import Got
 from benchmarks.kube_scheduler import NOTHING, Resources, fits
 from benchmarks.synthetic_cluster import node
 from gpu_topology.contract import Allocation
-from gpu_topology.placement import LinkTables, tables_of
+from gpu_topology.placement import LinkTables, mask_of, tables_of
 from gpu_topology.topology import NodeTopology
 from topology_agent.report import NodeReport
 from topology_agent.simulation import with_uuids
@@ -80,15 +80,11 @@ class SimulatedCluster:
         """GB/s of the best ring through a set of a node's GPUs; 0 for fewer than two."""
         if len(gpus) < 2:  # noqa: PLR2004  a link has two ends
             return 0.0
-        return self.tables(node_name).worth(sum(1 << gpu for gpu in gpus)).bandwidth_gbps
+        return self.tables(node_name).worth(mask_of(gpus)).bandwidth_gbps
 
     def tables(self, node_name: str) -> LinkTables:
         """What sets of a node's GPUs are worth."""
         return tables_of(self._topologies[node_name])
-
-    def free_mask(self, node_name: str) -> int:
-        """The GPUs of a node that nobody has."""
-        return sum(1 << gpu for gpu in self._simulator.nodes[node_name].free)
 
     def _write(self, name: str, report: NodeReport) -> None:
         changes = report.changes(self._annotations[name])

@@ -4,11 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gpu_topology.errors import WishError
-from gpu_topology.request import GpuRequest, counts_of, request_of
-
-ENDED_PHASES: Final = frozenset({"Succeeded", "Failed"})
-"""Phases in which no container of a pod runs, nor ever will again."""
+from gpu_topology.request import GpuRequest, bound_request_of, has_ended
 
 LONGEST_NAME: Final = 253
 """Characters in a Kubernetes object's name."""
@@ -50,19 +46,12 @@ def bound_pod_of(pod: Mapping[str, Any]) -> BoundPod | None:
     """
     node = _mapping(pod.get("spec")).get("nodeName")
     status = _mapping(pod.get("status"))
-    if not isinstance(node, str) or not node or status.get("phase") in ENDED_PHASES:
+    if not isinstance(node, str) or not node or has_ended(pod):
         return None
-    request = _readable_request(pod)
+    request = bound_request_of(pod)
     if request.is_empty:
         return None
     return BoundPod(identity_of(pod), node, request, _scheduled_at(status))
-
-
-def _readable_request(pod: Mapping[str, Any]) -> GpuRequest:
-    try:
-        return request_of(pod)
-    except WishError:
-        return counts_of(pod)
 
 
 def _scheduled_at(status: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from extender.groups import Unknown
 from extender.ledger import Ledger
 from extender.offers import Able, Refused
-from gpu_topology.placement import Refusal, merits, rank
+from gpu_topology.placement import Refusal, merits, scores_of
 from gpu_topology.request import GpuRequest
 
 
@@ -67,9 +67,7 @@ def judge(ledger: Ledger, request: GpuRequest, names: Sequence[str]) -> Judged:
 
 def _tiers(able: Sequence[tuple[Able, list[str]]]) -> list[Tier]:
     """The offers in the order of their merits, which still differ between offers of the same score."""
-    assessments = [offer.assessment for offer, _ in able]
-    fullness = [offer.fullness for offer, _ in able]
-    merit_of = merits(assessments, fullness)
-    scores = rank(assessments, fullness)
+    merit_of = merits([offer.assessment for offer, _ in able], [offer.fullness for offer, _ in able])
+    scores = scores_of(merit_of)
     best_first = sorted(range(len(able)), key=lambda place: merit_of[place] or (), reverse=True)
     return [Tier(scores[place], able[place][1]) for place in best_first]

@@ -157,6 +157,19 @@ def request_of(pod: Mapping[str, Any]) -> GpuRequest:
     return GpuRequest(counts.containers, wishes_of(pod), counts.slices)
 
 
+def bound_request_of(pod: Mapping[str, Any]) -> GpuRequest:
+    """The GPU request of a pod that is bound already: wishes that cannot be read count as none, for it holds GPUs."""
+    try:
+        return request_of(pod)
+    except WishError:
+        return counts_of(pod)
+
+
+def has_ended(pod: Mapping[str, Any]) -> bool:
+    """Whether no container of a pod runs, nor ever will again, so that it has given its devices back."""
+    return _mapping(pod.get("status")).get("phase") in ("Succeeded", "Failed")
+
+
 def counts_of(pod: Mapping[str, Any]) -> GpuRequest:
     """The GPU request of a pod, its wishes left aside: they do not change how many GPUs it holds."""
     containers, slices = [], []

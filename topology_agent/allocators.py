@@ -13,7 +13,7 @@ from typing import Final
 
 from gpu_topology.contract import Allocation
 from gpu_topology.errors import PlacementError
-from gpu_topology.placement import LinkTables, assess
+from gpu_topology.placement import LinkTables, assess, mask_of
 from gpu_topology.placement.vendor import Scores, VendorCrash, pick
 from gpu_topology.request import ContainerKind, ContainerRequest, GpuRequest, Wishes
 
@@ -96,7 +96,7 @@ class BestAllocator:
 
     def __call__(self, free: frozenset[int], request: GpuRequest) -> Sequence[tuple[int, ...]]:
         """See `topology_agent.simulation.Allocator`."""
-        mask = sum(1 << gpu for gpu in free)
+        mask = mask_of(free)
         assessment = assess(self.tables, mask, request, Allocation.BEST)
         if assessment.refusal:
             # A kubelet does not refuse a pod for its wishes: whoever bound it here has decided to do without them.

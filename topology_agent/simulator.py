@@ -2,23 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from gpu_topology.contract import Allocation, encode_topology, topology_hash
-from gpu_topology.errors import PlacementError, WishError
+from gpu_topology.errors import PlacementError
 from gpu_topology.placement import tables_of
 from gpu_topology.placement.vendor import vendor_scores
-from gpu_topology.request import counts_of, request_of
+from gpu_topology.request import bound_request_of, has_ended
 from gpu_topology.topology import NodeTopology
 from topology_agent.allocators import BestAllocator, VendorAllocator
 from topology_agent.labels import labels_of
 from topology_agent.report import NodeReport, state_in
 from topology_agent.simulation import Allocator, BoundPod, SimulatedNode
-
-ENDED_PHASES: Final = ("Succeeded", "Failed")
-"""A pod in these phases has given its devices back."""
 
 _log = structlog.get_logger(__name__)
 
@@ -121,16 +118,7 @@ class Simulator:
 def bound_pod(pod: Mapping[str, Any]) -> BoundPod:
     """A pod of the API server as a simulated node knows it; wishes that cannot be read count as none."""
     metadata = pod["metadata"]
-    try:
-        request = request_of(pod)
-    except WishError:
-        request = counts_of(pod)
-    return BoundPod(f"{metadata['namespace']}/{metadata['name']}", metadata["uid"], request)
-
-
-def has_ended(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod has given its devices back."""
-    return (pod.get("status") or {}).get("phase") in ENDED_PHASES
+    return BoundPod(f"{metadata['namespace']}/{metadata['name']}", metadata["uid"], bound_request_of(pod))
 
 
 def binding_order(pod: Mapping[str, Any]) -> tuple[str, str, str, str]:

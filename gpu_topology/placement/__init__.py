@@ -11,7 +11,7 @@ from gpu_topology.placement.assess import Assessment, assess
 from gpu_topology.placement.leftover import DEFAULT_DEMAND, Demand
 from gpu_topology.placement.masks import gpus_of, mask_of
 from gpu_topology.placement.models import WorthModels
-from gpu_topology.placement.rank import merits, rank
+from gpu_topology.placement.rank import merits, rank, scores_of
 from gpu_topology.placement.refuse import Refusal, RefusalKind
 from gpu_topology.placement.sharing import tables_of
 from gpu_topology.placement.slices import Split, assess_with_slices, split, taken
@@ -36,6 +36,7 @@ __all__ = [
     "mask_of",
     "merits",
     "rank",
+    "scores_of",
     "split",
     "tables_of",
     "taken",

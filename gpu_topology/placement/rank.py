@@ -50,7 +50,11 @@ def rank(assessments: Sequence[Assessment], fullness: Sequence[float]) -> list[i
         assessments: of each candidate for the same pod.
         fullness: how full each is already, 0 to 1, so that empty machines stay empty.
     """
-    merit_of = merits(assessments, fullness)
+    return scores_of(merits(assessments, fullness))
+
+
+def scores_of(merit_of: Sequence[Merit | None]) -> list[int]:
+    """The scores that `rank` gives for these merits, for who needs both."""
     scores = _scores({merit for merit in merit_of if merit is not None})
     return [0 if merit is None else scores[merit] for merit in merit_of]
 

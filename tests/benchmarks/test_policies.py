@@ -4,12 +4,13 @@ from random import Random
 
 import pytest
 
+from benchmarks.scheduler_config import extender_weight
 from benchmarks.simulation.allocators import AnyAllocator, LowestAllocator
 from benchmarks.simulation.cluster import Cluster, Held, resources_of
 from benchmarks.simulation.engine import Policy
 from benchmarks.simulation.jobs import pod_of
 from benchmarks.simulation.policies import OURS, POLICIES
-from benchmarks.simulation.policies.extended import Extended, extender_weight
+from benchmarks.simulation.policies.extended import Extended
 from benchmarks.simulation.policies.packing import fragmented
 from gpu_topology.placement import Demand, mask_of
 from gpu_topology.request import ContainerKind, ContainerRequest, GpuRequest

@@ -8,8 +8,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from gpu_topology.contract import ASSIGNED_ANNOTATION
-from gpu_topology.errors import WishError
-from gpu_topology.request import GpuRequest, containers_of, request_of
+from gpu_topology.request import GpuRequest, bound_request_of
 
 Assigned: TypeAlias = Mapping[str, frozenset[str]]
 """Container to the UUIDs of the GPUs that are recorded for it."""
@@ -76,14 +75,10 @@ def pod_of(pod: Mapping[str, Any]) -> GpuPod:
     A wish that cannot be read counts as none: the pod is on this node, and has to get something.
     """
     metadata, status = pod["metadata"], pod.get("status") or {}
-    try:
-        request = request_of(pod)
-    except WishError:
-        request = GpuRequest(containers_of(pod))
     return GpuPod(
         name=f"{metadata['namespace']}/{metadata['name']}",
         uid=metadata["uid"],
-        request=request,
+        request=bound_request_of(pod),
         started=bool(status.get("containerStatuses") or status.get("initContainerStatuses")),
         assigned=_assigned(metadata.get("annotations") or {}),
     )

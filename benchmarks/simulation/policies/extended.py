@@ -6,14 +6,12 @@ or taken back GPUs.
 
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 from typing import Any, Final, TypeAlias
 from zlib import crc32
 
-import yaml
-
 from benchmarks.kube_scheduler import Resources, default_score, total_score
+from benchmarks.scheduler_config import extender_weight
 from benchmarks.simulation.cluster import Cluster, Held, Node
 from benchmarks.simulation.engine import Choice
 from benchmarks.simulation.policies.base import highest
@@ -29,7 +27,6 @@ from topology_agent.occupancy import Occupancy
 from topology_agent.report import NodeReport
 from topology_agent.simulation import BoundPod, holders_of, with_uuids
 
-SCHEDULER_CONFIG: Final = Path(__file__).parents[3] / "config" / "scheduler-config.yaml"
 MOST_CANDIDATES: Final[int] = Settings.model_fields["max_candidates"].default
 """How many nodes filter passes on at most: the extender's default."""
 
@@ -131,13 +128,6 @@ class _Agents:
             "metadata": {"name": node.name, "annotations": dict(annotations)},
             "status": {"allocatable": allocatable},
         }
-
-
-def extender_weight() -> int:
-    """The weight that the shipped scheduler configuration gives to the extender."""
-    configuration = yaml.safe_load(SCHEDULER_CONFIG.read_text(encoding="utf-8"))
-    weight: int = configuration["extenders"][0]["weight"]
-    return weight
 
 
 _NAMESPACE: Final = "team"

@@ -1,29 +1,23 @@
 """Agreement with a published model of measured bandwidth, on the machine it was fitted to."""
 
 import csv
-import os
 from collections.abc import Callable
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 
 from gpu_topology.placement import SetWorth, tables_of
 from gpu_topology.topology import NodeTopology
 from tests.gpu_topology.machines import V100, machine
+from tests.shared_data import shared
 
-LINKS = Path(__file__).parents[4] / "shared" / "traces" / "mapa_topologies.csv"
 NVLINKS = {"PCIe": 0, "SingleNVLink": 1, "DoubleNVLink": 2}
 
 
 @pytest.fixture(scope="module")
 def dgx_v() -> NodeTopology:
     """The machine "dgx-v" of MAPA."""
-    if not LINKS.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{LINKS} is missing")
-        pytest.skip(f"{LINKS} is not there: it is kept beside the repository")
-    with LINKS.open() as lines:
+    with shared("traces/mapa_topologies.csv").open() as lines:
         rows = [row for row in csv.DictReader(lines) if row["topology"] == "dgx-v"]
     nvlinks = {(int(row["gpu_i"]), int(row["gpu_j"])): NVLINKS[row["link"]] for row in rows}
     return machine(8, nvlinks=lambda *pair: nvlinks[pair], product=V100)
