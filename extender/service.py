@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from extender.account import account_of
+from extender.bind import Binder, BindError
 from extender.decisions import Decisions, Filtered, Preempted, Prioritized
 from extender.explain import explanation_of
 from extender.filter import filter_nodes
@@ -27,12 +28,15 @@ from extender.prioritize import prioritize_nodes
 from extender.reports import Knowledge
 from extender.wire import (
     ExtenderArgs,
+    ExtenderBindingArgs,
     ExtenderPreemptionArgs,
     RequestError,
     UnreadableError,
     Victims,
     decode_args,
+    decode_binding_args,
     decode_preemption_args,
+    encode_binding_result,
     encode_filter_error,
     encode_filter_result,
     encode_host_priorities,
@@ -61,24 +65,27 @@ def _utc_now() -> datetime:
 
 
 class Service:
-    """Answers filter, prioritize and preempt from a ledger, and explains what it answered.
+    """Answers filter, prioritize, preempt and bind from a ledger, and explains what it answered.
 
     Attributes:
         metrics: what has been counted.
+        binds: whether it binds pods.
         max_request_bytes: the largest request that is answered; a longer one is refused.
 
     Args:
         ledger: the books; whoever made them keeps them up to date.
+        binder: binds pods; None where kube-scheduler does that itself.
         max_candidates: how many nodes filter passes on at most, the best ones; 0: all.
         max_request_bytes: as the attribute.
         waiting_for: returns what the books still lack, in a few words, or None once they are complete.
         clock: returns the present time, with its zone.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all but the first have a default and a name
         self,
         ledger: Ledger,
         *,
+        binder: Binder | None = None,
         max_candidates: int = 100,
         max_request_bytes: int = 64 * MIB,
         waiting_for: Callable[[], str | None] = _ready,
@@ -86,7 +93,9 @@ class Service:
     ) -> None:
         self.metrics = Metrics()
         self.max_request_bytes = max_request_bytes
+        self.binds = binder is not None
         self._ledger = ledger
+        self._binder = binder
         self._max_candidates = max_candidates
         self._waiting_for = waiting_for
         self._clock = clock
@@ -159,6 +168,20 @@ class Service:
                 refuse(error)
                 return encode_preemption_result({})
 
+    async def bind(self, body: bytes) -> bytes:
+        """The `ExtenderBindingResult` that answers an `ExtenderBindingArgs`; with an `Error` the pod is tried again.
+
+        Raises:
+            UnreadableError: the body is not JSON.
+        """
+        with self._counted("bind") as refuse:
+            try:
+                await self._bind(decode_binding_args(self._within_limit(body)))
+            except (RequestError, BindError, NotReadyError) as error:
+                refuse(error)
+                return encode_binding_result(str(error))
+            return encode_binding_result()
+
     def _filter(self, args: ExtenderArgs, request: GpuRequest) -> bytes:
         pod = identity_of(args.pod)
         # The hash that Python gives to strings differs from process to process: a retry should not see other nodes.
@@ -220,6 +243,24 @@ class Service:
             awaited=awaited,
         )
         return encode_preemption_result(kept)
+
+    async def _bind(self, args: ExtenderBindingArgs) -> None:
+        reason = self.unready_reason()
+        if self._binder is None or reason is not None:
+            raise NotReadyError(reason or "the extender was started without --bind")
+        decision = self._decisions.recall(args.pod.key)
+        remembered = decision is not None and decision.pod == args.pod and not decision.request.is_empty
+        bound = await self._binder.bind(args, decision.request if decision is not None and remembered else None)
+        assignment = bound.assignment
+        self._log.info(
+            "bind",
+            pod=args.pod.key,
+            node=args.node,
+            gpus=bound.request.total,
+            gpus_by_container={name: list(uuids) for name, uuids in assignment.containers} if assignment else {},
+            bandwidth_gbps=assignment.bandwidth_gbps if assignment else None,
+            enforced=assignment.enforced if assignment else None,
+        )
 
     def _awaited(self, pod: Mapping[str, Any], request: GpuRequest) -> str | None:
         """The node for which a pod has had others evicted, if its agent has only yet to report that they left.
