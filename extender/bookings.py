@@ -83,7 +83,7 @@ def _missing(
     request = _unreported(pod, reported.split(pod.request).whole, held)
     if request is None:
         return None
-    recorded = _recorded(pod.assignment, uuids) & ~_shown_gpus(pod, held)
+    recorded = _recorded(pod.assignment, uuids) & ~shown_gpus(pod, held)
     if recorded.bit_count() != request.total:
         recorded = 0
     return _Missing(pod.identity.key, request, recorded, bool(recorded and pod.assignment and pod.assignment.enforced))
@@ -134,14 +134,14 @@ def _unreported(pod: BoundPod, request: GpuRequest, held: Sequence[Holder]) -> G
     """What the pod asks for in whole GPUs beyond what the report shows it to have; None if that is nothing."""
     if request.is_empty:
         return None
-    shown = _shown_gpus(pod, held).bit_count()
+    shown = shown_gpus(pod, held).bit_count()
     if shown == 0:
         return request
     missing = request.total - shown
     return GpuRequest((ContainerRequest("", missing),), request.wishes) if missing > 0 else None
 
 
-def _shown_gpus(pod: BoundPod, held: Sequence[Holder]) -> int:
+def shown_gpus(pod: BoundPod, held: Sequence[Holder]) -> int:
     """The mask of the whole GPUs that the report shows the pod to have."""
     return mask_of(gpu for holder in held if _is(holder, pod) for gpu in holder.gpus)
 

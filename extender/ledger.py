@@ -27,12 +27,13 @@ that a restart rebuilds the same ones.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from extender.book import NodeBook
 from extender.bookings import expect, expect_slices
 from extender.demand import LearntDemand
+from extender.findings import Finding, Witnesses, allotments
 from extender.groups import Group, Groups, Situation, Unknown
 from extender.offers import Market, Offer
 from extender.pods import BoundPod, PodIdentity, bound_pod_of, identity_of
@@ -40,26 +41,6 @@ from extender.reports import UNSEEN, Knowledge, NodeReport, ReportReader
 from gpu_topology.placement import DEFAULT_DEMAND, Assessment, Demand, WorthModels, mask_of
 from gpu_topology.placement.models import RING_EVERYWHERE
 from gpu_topology.request import GpuRequest
-
-
-@dataclass(frozen=True, slots=True)
-class NodeBook:
-    """A node's page in the books.
-
-    Attributes:
-        report: what the node's annotations say.
-        expected: "<namespace>/<name>" to a mask of GPUs, for pods that the report does not yet show in full.
-        group: the nodes that no decision can tell from this one.
-        expected_slices: "<namespace>/<name>" to resource to a number of slices, for pods that the report does not yet
-            show in full.
-        exclusive: those of `expected` that are sure to get exactly these GPUs.
-    """
-
-    report: NodeReport
-    expected: Mapping[str, int]
-    group: Group
-    expected_slices: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    exclusive: frozenset[str] = frozenset()
 
 
 class Ledger:
@@ -75,6 +56,9 @@ class Ledger:
         models: how the worth of a set of GPUs is computed.
         demand: the request sizes that are expected next; None: learnt from the pods.
         trusts_records: whether what is recorded on pods of chosen GPUs was surely written by an extender.
+
+    Attributes:
+        tell: called with what is found out about what was expected; does nothing unless somebody is put here.
     """
 
     def __init__(
@@ -94,6 +78,8 @@ class Ledger:
         self._pods: dict[str, BoundPod] = {}
         self._pods_on: defaultdict[str, dict[str, BoundPod]] = defaultdict(dict)
         self._reserved: dict[str, BoundPod] = {}
+        self._witnesses = Witnesses()
+        self.tell: Callable[[Finding], None] = lambda _: None
 
     def replace_nodes(self, nodes: Iterable[Mapping[str, Any]]) -> None:
         """These are all the nodes that exist."""
@@ -124,6 +110,9 @@ class Ledger:
             self.release(pod.identity)
         touched = {pod.node for key, pod in self._pods.items() if bound.get(key) != pod}
         touched.update(pod.node for key, pod in bound.items() if self._pods.get(key) != pod)
+        for key, pod in self._pods.items():
+            if key not in bound or bound[key].identity != pod.identity:
+                self._witnesses.forget(pod.identity)
         self._pods = bound
         self._pods_on.clear()
         for key, pod in bound.items():
@@ -220,6 +209,8 @@ class Ledger:
         before = self._pods.pop(key, None)
         if before is not None:
             self._pods_on[before.node].pop(key, None)
+            if pod is None or pod.identity != before.identity:
+                self._witnesses.forget(before.identity)
         if pod is not None:
             self._pods[key] = self._pods_on[pod.node][key] = pod
         if before != pod:
@@ -247,18 +238,25 @@ class Ledger:
 
     def _balance(self, name: str, report: NodeReport) -> None:
         """Write a node's page anew, from its report and the pods that are bound to it."""
-        book = self._balanced(name, report)
+        pods = self.pods_on(name)
+        before = self._books.get(name)
+        book = self._balanced(report, pods)
         self._books[name] = book
         self._group_of[name] = book.group
 
-    def _balanced(self, name: str, report: NodeReport) -> NodeBook:
+        if before is not None and before.report is not report:
+            for allotment in allotments(name, before, report, pods):
+                self.tell(allotment)
+        for evidence in self._witnesses.hear(name, report, pods):
+            self.tell(evidence)
+
+    def _balanced(self, report: NodeReport, pods: Sequence[BoundPod]) -> NodeBook:
         if report.machine is None or report.state is None:
             return NodeBook(report, {}, self._groups.unknown(report.problem or ""))
         tables, state = report.machine.tables, report.state
         cut = mask_of({pool.gpu for pool in state.slices or () if pool.gpu is not None})
         usable = mask_of(range(len(tables))) & ~mask_of(state.unhealthy) & ~cut
         reported = Situation(tables, mask_of(state.free or ()), usable, state.allocation, state.slices)
-        pods = self.pods_on(name)
         # Nodes do not know what was learnt here, so what they will do is judged by the default.
         uuids = [gpu.uuid for gpu in report.machine.topology.gpus]
         expected = expect(pods, state.held, reported, DEFAULT_DEMAND, uuids)

@@ -1,5 +1,6 @@
 """What the books keep of a pod: which one it is, what it asks for, and since when."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,7 +28,8 @@ class BoundPod:
     Attributes:
         scheduled_at: when it was bound, as the API server writes it (RFC 3339, which sorts as text); "" if unknown.
         assignment: the GPUs that were chosen for it when it was bound; None where nothing is recorded.
-        witnessed: ids of the whole GPUs that it has by its own status; None where that does not say.
+        witnessed: ids of the whole GPUs that it has by its own status, in alphabetical order; None where that does not
+            say.
     """
 
     identity: PodIdentity
@@ -35,7 +37,7 @@ class BoundPod:
     request: GpuRequest
     scheduled_at: str
     assignment: Assignment | None = None
-    witnessed: frozenset[str] | None = None
+    witnessed: tuple[str, ...] | None = None
 
 
 def identity_of(pod: Mapping[str, Any]) -> PodIdentity:
@@ -78,19 +80,19 @@ def _assignment(pod: Mapping[str, Any], identity: PodIdentity, node: str) -> Ass
     return assignment if (assignment.pod_uid, assignment.node) == (identity.uid, node) else None
 
 
-def _witnessed(status: Mapping[str, Any]) -> frozenset[str] | None:
+def _witnessed(status: Mapping[str, Any]) -> tuple[str, ...] | None:
     """The whole GPUs that the kubelet names in a pod's status, from Kubernetes 1.36 on.
 
     (`containerStatuses[].allocatedResourcesStatus`, of the feature ResourceHealthStatus.)
     """
     named = [
-        _text(device, "resourceID")
+        sys.intern(_text(device, "resourceID"))
         for container in _sequence(status.get("containerStatuses"))
         for resource in _sequence(container.get("allocatedResourcesStatus"))
         if resource.get("name") == GPU_RESOURCE
         for device in _sequence(resource.get("resources"))
     ]
-    return frozenset(named) if named else None
+    return tuple(sorted(set(named))) if named else None
 
 
 def _scheduled_at(status: Mapping[str, Any]) -> str:

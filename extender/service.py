@@ -10,6 +10,7 @@ This is the whole extender without HTTP and without a cluster; `extender.app` pu
 import zlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from extender.bind import Binder, BindError
 from extender.decisions import Decisions, Filtered, Preempted, Prioritized
 from extender.explain import explanation_of
 from extender.filter import filter_nodes
+from extender.findings import Allotment, Evidence, Finding
 from extender.ledger import Ledger
 from extender.metrics import Metrics
 from extender.pods import identity_of
@@ -50,6 +52,12 @@ MIB: Final = 1024 * 1024
 REPORT_PATIENCE: Final = timedelta(seconds=30)
 """How long a pod that has had others evicted waits for the agent to report that they left. A report takes a second or
 so; an agent that is down must not keep the pod from trying elsewhere."""
+
+
+_SURPRISES: Final[dict[type[Finding], str]] = {
+    Allotment: "a pod got other GPUs than expected",
+    Evidence: "a pod's status names other GPUs than the agent reports",
+}
 
 
 class NotReadyError(GpuTopologyError):
@@ -101,12 +109,24 @@ class Service:
         self._clock = clock
         self._decisions = Decisions()
         self._log = structlog.get_logger("extender")
+        ledger.tell = self._hear
         self.metrics.watch("gpu_scheduler_nodes", "Nodes, by what is known of them.", "knowledge", self._knowledge)
 
     def _knowledge(self) -> dict[str, int]:
         """Every kind of knowledge, so that one that no node has at present shows as 0."""
         nodes = self._ledger.knowledge()
         return {kind.value: nodes[kind] for kind in Knowledge if kind is not Knowledge.UNSEEN}
+
+    def _hear(self, finding: Finding) -> None:
+        """Count what became of what was expected, and log what did not come true."""
+        outcome = "agree" if finding.agrees else "differ"
+        match finding:
+            case Allotment(basis=basis):
+                self.metrics.allotments.labels(basis, outcome).inc()
+            case Evidence():
+                self.metrics.evidence.labels(outcome).inc()
+        if not finding.agrees:
+            self._log.warning(_SURPRISES[type(finding)], **asdict(finding))
 
     def unready_reason(self) -> str | None:
         """Why filter cannot decide yet, in a sentence, or None if it can."""
