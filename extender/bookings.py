@@ -55,7 +55,7 @@ def expect(
             mask = pod.recorded
             exclusive.update({pod.key} if pod.is_fixed else ())
         else:
-            mask = _taken(pod.request, replace(reported, free=free), demand)
+            mask = taken_by(pod.request, replace(reported, free=free), demand)
         expected[pod.key] = mask
         free &= ~mask
     return Expected(expected, frozenset(exclusive), free)
@@ -152,7 +152,7 @@ def _is(holder: Holder | SliceHolder, pod: BoundPod) -> bool:
     return holder.pod == pod.identity.key and same_uid
 
 
-def _taken(request: GpuRequest, situation: Situation, demand: Demand) -> int:
+def taken_by(request: GpuRequest, situation: Situation, demand: Demand) -> int:
     """The mask of the GPUs that placement expects a request to get, as far as there are any.
 
     The pod is on the node whether or not its wishes can be met there: another scheduler may have put it there, or the

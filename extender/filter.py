@@ -6,12 +6,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from extender.ledger import Ledger
+from extender.on_their_way import Traveller
+from extender.promises import holds
 from extender.ranking import Judged, judge
 from gpu_topology.placement import Refusal, RefusalKind
 from gpu_topology.request import GpuRequest
 
 TOPOLOGY_UNKNOWN: Final = "topology-unknown"
-"""The kind of the one refusal that is not placement's."""
+"""The kind of a refusal that is not placement's: nobody could promise to keep the pod's hard wish."""
+PODS_ON_THEIR_WAY: Final = "pods-on-their-way"
+"""Likewise: other pods may be about to take the GPUs that the pod needs."""
+_WAITS: Final = "other pods may be about to take the GPUs here that it needs; it is tried again once that is known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,14 @@ class FilterResult:
     best: str | None = None
 
 
-def filter_nodes(
-    ledger: Ledger, request: GpuRequest, names: Sequence[str], *, limit: int = 0, turn: int = 0
+def filter_nodes(  # noqa: PLR0913  each of the last three has a default and a name
+    ledger: Ledger,
+    request: GpuRequest,
+    names: Sequence[str],
+    *,
+    limit: int = 0,
+    turn: int = 0,
+    on_their_way: Sequence[Traveller] = (),
 ) -> FilterResult:
     """Decide which nodes can serve a pod.
 
@@ -53,24 +64,44 @@ def filter_nodes(
             of the result, so that kube-scheduler takes them neither for candidates nor for refused.
         turn: any number, such as a hash of the pod's UID. Of equally good nodes, of which the limit allows only some,
             it decides with which one the choice begins, so that pods take turns over all of them.
+        on_their_way: other pods that may be about to be bound. Nodes where they could take the GPUs that a hard wish
+            of this pod needs are left out; where no others remain, they are refused.
     """
     if request.is_empty:
         return FilterResult(passed=names)
     judged = judge(ledger, request, names)
     hard = request.wishes.are_hard
     tiers = [tier.names for tier in judged.tiers]
-    if not hard:
+    able = [name for tier in tiers for name in tier]
+    if hard:
+        tiers = _sure(ledger, request, tiers, on_their_way)
+    else:
         tiers.extend(nodes for _, nodes in judged.unknown)
-    able = sum(map(len, tiers))
-    passed = _best(tiers, limit or able, turn)
+        able.extend(name for _, nodes in judged.unknown for name in nodes)
+    passed = _best(tiers, limit or len(able), turn)
+    waiting = {} if passed else dict.fromkeys(able, _WAITS)
     return FilterResult(
         passed=passed,
         failed=_reasons(judged, unresolvable=False) | (_unknown_reasons(judged) if hard else {}),
-        unresolvable=_reasons(judged, unresolvable=True),
-        left_out=able - len(passed),
-        refusals=_kinds(judged, hard=hard),
+        unresolvable=_reasons(judged, unresolvable=True) | waiting,
+        left_out=len(able) - len(passed) - len(waiting),
+        refusals=_kinds(judged, hard=hard) + Counter({PODS_ON_THEIR_WAY: len(waiting)}),
         best=judged.best,
     )
+
+
+def _sure(
+    ledger: Ledger, request: GpuRequest, tiers: Sequence[Sequence[str]], on_their_way: Sequence[Traveller]
+) -> list[list[str]]:
+    """Those of the nodes where a hard wish is kept whatever becomes of pods of which it is not known what they take."""
+    in_question = ledger.unsettled.union(*(traveller.nodes for traveller in on_their_way))
+
+    def is_sure(name: str) -> bool:
+        book = ledger.book(name)
+        coming = [traveller.request for traveller in on_their_way if name in traveller.nodes]
+        return book is None or holds(book, request, coming)
+
+    return [[name for name in tier if name not in in_question or is_sure(name)] for tier in tiers]
 
 
 def _best(tiers: Sequence[Sequence[str]], limit: int, turn: int) -> list[str]:

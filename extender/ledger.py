@@ -37,6 +37,7 @@ from extender.findings import Finding, Witnesses, allotments
 from extender.groups import Group, Groups, Situation, Unknown
 from extender.offers import Market, Offer
 from extender.pods import BoundPod, PodIdentity, bound_pod_of, identity_of
+from extender.promises import is_unsettled
 from extender.reports import UNSEEN, Knowledge, NodeReport, ReportReader
 from gpu_topology.placement import DEFAULT_DEMAND, Assessment, Demand, WorthModels, mask_of
 from gpu_topology.placement.models import RING_EVERYWHERE
@@ -59,6 +60,7 @@ class Ledger:
 
     Attributes:
         tell: called with what is found out about what was expected; does nothing unless somebody is put here.
+        unsettled: nodes with pods of which only the number of GPUs is known, not which.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Ledger:
         self._pods_on: defaultdict[str, dict[str, BoundPod]] = defaultdict(dict)
         self._reserved: dict[str, BoundPod] = {}
         self._witnesses = Witnesses()
+        self.unsettled: set[str] = set()
         self.tell: Callable[[Finding], None] = lambda _: None
 
     def replace_nodes(self, nodes: Iterable[Mapping[str, Any]]) -> None:
@@ -102,6 +105,7 @@ class Ledger:
         """A node is gone. Its pods stay in the books until they are gone too: it may come back under them."""
         self._books.pop(name, None)
         self._group_of.pop(name, None)
+        self.unsettled.discard(name)
 
     def replace_pods(self, pods: Iterable[Mapping[str, Any]]) -> None:
         """These are all the pods that exist."""
@@ -158,6 +162,10 @@ class Ledger:
         """A pod as the API server has shown it, bound and holding GPUs; None if it has not."""
         found = self._pods.get(pod.key)
         return found if found is not None and found.identity == pod else None
+
+    def has(self, pod: PodIdentity) -> bool:
+        """Whether a pod is booked, bound or reserved."""
+        return self.bound(pod) is not None or self.is_reserved(pod)
 
     def offers(self, request: GpuRequest, names: Sequence[str]) -> dict[Offer, list[str]]:
         """What the given nodes offer to a request: each offer with the nodes that make it.
@@ -243,6 +251,7 @@ class Ledger:
         book = self._balanced(report, pods)
         self._books[name] = book
         self._group_of[name] = book.group
+        (self.unsettled.add if is_unsettled(book) else self.unsettled.discard)(name)
 
         if before is not None and before.report is not report:
             for allotment in allotments(name, before, report, pods):

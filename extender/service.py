@@ -24,6 +24,7 @@ from extender.filter import filter_nodes
 from extender.findings import Allotment, Evidence, Finding
 from extender.ledger import Ledger
 from extender.metrics import Metrics
+from extender.on_their_way import OnTheirWay
 from extender.pods import identity_of
 from extender.preempt import choose_victims, frees_itself, nominated_node_of
 from extender.prioritize import prioritize_nodes
@@ -108,6 +109,7 @@ class Service:
         self._waiting_for = waiting_for
         self._clock = clock
         self._decisions = Decisions()
+        self._on_their_way = OnTheirWay(ledger.has)
         self._log = structlog.get_logger("extender")
         ledger.tell = self._hear
         self.metrics.watch("gpu_scheduler_nodes", "Nodes, by what is known of them.", "knowledge", self._knowledge)
@@ -206,7 +208,11 @@ class Service:
         pod = identity_of(args.pod)
         # The hash that Python gives to strings differs from process to process: a retry should not see other nodes.
         turn = zlib.crc32(pod.uid.encode())
-        result = filter_nodes(self._ledger, request, args.names, limit=self._max_candidates, turn=turn)
+        others = self._on_their_way.beside(pod, self._clock()) if request.wishes.are_hard else ()
+        result = filter_nodes(
+            self._ledger, request, args.names, limit=self._max_candidates, turn=turn, on_their_way=others
+        )
+        self._on_their_way.sent(pod, request, result.passed, self._clock())
         answer = encode_filter_result(args, result.passed, result.failed, result.unresolvable)
         self.metrics.candidates.labels("filter").inc(len(args.names))
         for kind, nodes in result.refusals.items():

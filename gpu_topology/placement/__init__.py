@@ -12,7 +12,7 @@ from gpu_topology.placement.leftover import DEFAULT_DEMAND, Demand
 from gpu_topology.placement.masks import gpus_of, mask_of
 from gpu_topology.placement.models import WorthModels
 from gpu_topology.placement.rank import merits, rank, scores_of
-from gpu_topology.placement.refuse import Refusal, RefusalKind
+from gpu_topology.placement.refuse import Refusal, RefusalKind, every_set_keeps
 from gpu_topology.placement.sharing import tables_of
 from gpu_topology.placement.slices import Split, assess_with_slices, split, taken
 from gpu_topology.placement.tables import LinkTables
@@ -32,6 +32,7 @@ __all__ = [
     "WorthModels",
     "assess",
     "assess_with_slices",
+    "every_set_keeps",
     "gpus_of",
     "mask_of",
     "merits",

@@ -1,6 +1,6 @@
 """Why a node cannot serve a pod, in sentences for a person."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -71,6 +71,15 @@ def wish_refusal(
         message = f"no set of {size} reaches {wishes.min_bandwidth_gbps:g} GB/s: the best has {best:.4g}"
         return Refusal(RefusalKind.BANDWIDTH, message, unresolvable)
     return None
+
+
+def every_set_keeps(tables: LinkTables, free: int, sizes: Iterable[int], wishes: Wishes) -> bool:
+    """Whether containers of these sizes have their hard wishes kept whichever free GPUs they get.
+
+    False where not every set can be looked at.
+    """
+    candidates = [tables.candidates(free, size) for size in set(sizes) - {1}]
+    return tables.exact and all(len(keeping(tables, sets, wishes)) == len(sets) for sets in candidates)
 
 
 def combination_refusal(containers: Sequence[ContainerShape]) -> Refusal:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from extender.filter import TOPOLOGY_UNKNOWN
+from extender.filter import PODS_ON_THEIR_WAY, TOPOLOGY_UNKNOWN
 from extender.reports import Knowledge
 from extender.settings import Settings
 from gpu_topology import contract, cordon, request
@@ -99,7 +99,7 @@ def test_the_documented_times_of_the_lease_are_those_of_the_agent() -> None:
     assert f"{DURATION_SECONDS} seconds" in text
 
 
-@pytest.mark.parametrize("kind", [*RefusalKind, TOPOLOGY_UNKNOWN])
+@pytest.mark.parametrize("kind", [*RefusalKind, TOPOLOGY_UNKNOWN, PODS_ON_THEIR_WAY])
 def test_every_kind_of_refusal_is_documented(kind: str) -> None:
     """Whoever reads it in the log or off the metrics finds it in the table."""
     assert f"| `{kind}` |" in (DOCS / "scheduling.md").read_text()
