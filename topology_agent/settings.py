@@ -91,8 +91,8 @@ class Settings(BaseSettings):
     another place, for a pod's own lacks the host's network cards."""
 
     poll_seconds: float = Field(default=2.0, ge=0.1, le=300)
-    """Seconds between two looks at the kubelet, which tells nobody of changes. Two calls each time; the kubelet takes
-    100 a second."""
+    """Seconds between two looks at the kubelet, which tells nobody of changes. When the API server tells of a pod with
+    GPUs that comes or goes, it is asked at once. Two calls each time; the kubelet takes 100 a second."""
 
     settle_seconds: float = Field(default=5.0, ge=0, le=300)
     """Seconds after the kubelet came up in which GPUs that it no longer lists still count as held: for about one second

@@ -12,9 +12,9 @@ from gpu_topology.topology import NodeTopology
 from tests.topology_agent.device_plugin.pods import api_pod
 from topology_agent.device_plugin.advisor import Advisor
 from topology_agent.device_plugin.decide import Question
-from topology_agent.device_plugin.pods import PodCache
 from topology_agent.kubelet.listing import ContainerListing, Listing
 from topology_agent.occupancy import Occupancy
+from topology_agent.pods import PodCache
 from topology_agent.profiles import load_machine
 from topology_agent.report import NodeReport
 from topology_agent.simulation import with_uuids

@@ -18,10 +18,10 @@ from tests.topology_agent.device_plugin.fake_vendor_plugin import LATER_FIELD, F
 from tests.topology_agent.device_plugin.pods import api_pod
 from tests.topology_agent.fake_kubelet import FakeKubelet
 from topology_agent.device_plugin.advisor import Advisor
-from topology_agent.device_plugin.pods import PodCache
 from topology_agent.device_plugin.proxy import REGISTRATION_SOCKET_NAME, Proxy
 from topology_agent.kubelet.client import PodResourcesClient
 from topology_agent.occupancy import Occupancy
+from topology_agent.pods import PodCache
 from topology_agent.profiles import load_machine
 from topology_agent.report import NodeReport
 from topology_agent.simulation import with_uuids

@@ -7,7 +7,7 @@ import pytest
 from gpu_topology.contract import ASSIGNED_ANNOTATION
 from gpu_topology.request import ContainerKind, ContainerRequest, GpuRequest, Wishes
 from tests.topology_agent.device_plugin.pods import api_pod
-from topology_agent.device_plugin.pods import PodCache, pod_of
+from topology_agent.pods import PodCache, pod_of
 
 REQUEST = GpuRequest((ContainerRequest("proxy", 1, ContainerKind.SIDECAR), ContainerRequest("main", 2)))
 
@@ -44,6 +44,27 @@ def test_the_cache_follows_the_watch() -> None:
     assert {name: pod.uid for name, pod in cache.pods.items()} == {"default/a": "another"}
     cache.replaced([])
     assert cache.pods == {}
+
+
+def test_whoever_wants_to_know_is_told_when_a_pod_with_gpus_comes_starts_and_goes() -> None:
+    """And of nothing else: a pod's status changes all the time."""
+    told: list[None] = []
+    cache = PodCache(lambda: told.append(None))
+    pod = api_pod("a", REQUEST)
+    started = api_pod("a", REQUEST, started=True)
+    leaving = {**started, "metadata": {**started["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    ended = {**leaving, "status": {**leaving["status"], "phase": "Succeeded"}}
+    for count, obj in enumerate([pod, started, leaving, ended], 1):
+        cache.changed(obj)
+        cache.changed(obj)
+        assert len(told) == count
+    cache.deleted(ended)
+    assert len(told) == 5
+    cache.changed(api_pod("b", GpuRequest()))
+    cache.deleted(api_pod("b", GpuRequest()))
+    assert len(told) == 5
+    cache.replaced([])
+    assert len(told) == 6
 
 
 async def test_whoever_waits_for_pods_waits_for_all_of_them() -> None:
