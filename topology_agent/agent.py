@@ -116,7 +116,7 @@ async def _run_real(settings: Settings, name: str) -> None:
 async def _follow(
     settings: Settings, name: str, cluster: Cluster, publisher: Publisher, kubelet: PodResourcesClient
 ) -> None:
-    pods = PodCache()
+    pods = PodCache(trust_records=settings.trust_records)
     folder, models = settings.device_plugin_folder, WorthModels.parse(settings.worth_model)
     enforcement = Enforcement(pods, kubelet, folder, models) if settings.enforce else None
 

@@ -5,9 +5,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import orjson
-
-from gpu_topology.contract import ASSIGNED_ANNOTATION
+from gpu_topology.contract import ASSIGNED_ANNOTATION, decode_assignment
+from gpu_topology.errors import ContractError
 from gpu_topology.request import GpuRequest, bound_request_of, has_ended
 
 Assigned: TypeAlias = Mapping[str, frozenset[str]]
@@ -25,7 +24,7 @@ class GpuPod:
         started: whether the kubelet has reported of its containers, as it does once it has admitted the pod.
         leaving: whether it is being deleted.
         ended: whether none of its containers runs any more, nor ever will.
-        assigned: empty without a record, or with one that cannot be read.
+        assigned: empty without a record that can be trusted.
     """
 
     name: str
@@ -54,20 +53,27 @@ class PodCache:
         tell: called when a pod with GPUs comes, starts or goes: then the kubelet has news of who has what.
     """
 
-    def __init__(self, tell: Callable[[], None] = _nobody) -> None:
+    def __init__(self, tell: Callable[[], None] = _nobody, *, trust_records: bool = False) -> None:
+        """Know no pod yet.
+
+        Args:
+            tell: see above.
+            trust_records: whether nobody but the extender can have written a record.
+        """
         self.pods: dict[str, GpuPod] = {}
         self.tell = tell
+        self._trust_records = trust_records
         self._news = asyncio.Event()
 
     def replaced(self, objects: list[dict[str, Any]]) -> None:
         """The pods that exist."""
-        self.pods = {pod.name: pod for pod in map(pod_of, objects)}
+        self.pods = {pod.name: pod for pod in map(self._read, objects)}
         self._news.set()
         self.tell()
 
     def changed(self, obj: dict[str, Any]) -> None:
         """A pod is new or has changed."""
-        pod = pod_of(obj)
+        pod = self._read(obj)
         former = self.pods.get(pod.name)
         self.pods[pod.name] = pod
         self._news.set()
@@ -76,7 +82,7 @@ class PodCache:
 
     def deleted(self, obj: dict[str, Any]) -> None:
         """A pod is gone; another of its name may be there already."""
-        pod = pod_of(obj)
+        pod = self._read(obj)
         if pod.name in self.pods and self.pods[pod.name].uid == pod.uid:
             del self.pods[pod.name]
         if not pod.request.is_empty:
@@ -88,11 +94,18 @@ class PodCache:
             self._news.clear()
             await self._news.wait()
 
+    def _read(self, obj: Mapping[str, Any]) -> GpuPod:
+        return pod_of(obj, trust_record=self._trust_records)
 
-def pod_of(pod: Mapping[str, Any]) -> GpuPod:
+
+def pod_of(pod: Mapping[str, Any], *, trust_record: bool) -> GpuPod:
     """Read a pod in the API server's JSON form.
 
     A wish that cannot be read counts as none: the pod is on this node, and has to get something.
+
+    Args:
+        pod: the pod.
+        trust_record: whether nobody but the extender can have written its record.
     """
     metadata, status = pod["metadata"], pod.get("status") or {}
     return GpuPod(
@@ -102,15 +115,17 @@ def pod_of(pod: Mapping[str, Any]) -> GpuPod:
         leaving=metadata.get("deletionTimestamp") is not None,
         ended=has_ended(pod),
         started=bool(status.get("containerStatuses") or status.get("initContainerStatuses")),
-        assigned=_assigned(metadata.get("annotations") or {}),
+        assigned=_assigned(pod) if trust_record else {},
     )
 
 
-def _assigned(annotations: Mapping[str, str]) -> Assigned:
+def _assigned(pod: Mapping[str, Any]) -> Assigned:
+    """What is recorded for each container: nothing, if the record is about another pod or node, or cannot be read."""
+    metadata = pod["metadata"]
     try:
-        record = orjson.loads(annotations.get(ASSIGNED_ANNOTATION, "{}"))
-    except orjson.JSONDecodeError:
+        record = decode_assignment((metadata.get("annotations") or {}).get(ASSIGNED_ANNOTATION, ""))
+    except ContractError:
         return {}
-    if not isinstance(record, dict):
+    if (record.pod_uid, record.node) != (metadata["uid"], pod["spec"]["nodeName"]):
         return {}
-    return {name: frozenset(map(str, uuids)) for name, uuids in record.items() if isinstance(uuids, list)}
+    return {name: frozenset(uuids) for name, uuids in record.containers}

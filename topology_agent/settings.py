@@ -75,6 +75,11 @@ class Settings(BaseSettings):
     """Make the kubelet give pods the GPUs that their node was scored with, by standing between it and the device
     plugin, whose KUBELET_SOCKET has to be gpu-topology.sock in the device plugin folder."""
 
+    trust_records: bool = False
+    """With --enforce: give a pod the GPUs that its gpu-scheduler/assigned annotation records. Whoever may create pods
+    may write it, and so choose GPUs, unless an admission policy lets the extender alone write it: hence off by
+    default."""
+
     device_plugin_folder: Path = DEFAULT_FOLDER
     """Where the kubelet and the device plugins have their sockets, with --enforce: the kubelet's own default, which a
     DaemonSet mounts."""

@@ -4,32 +4,49 @@ import asyncio
 
 import pytest
 
-from gpu_topology.contract import ASSIGNED_ANNOTATION
+from gpu_topology.contract import ASSIGNED_ANNOTATION, Assignment, encode_assignment
 from gpu_topology.request import ContainerKind, ContainerRequest, GpuRequest, Wishes
-from tests.topology_agent.device_plugin.pods import api_pod
+from tests.topology_agent.device_plugin.pods import api_pod, record
 from topology_agent.pods import PodCache, pod_of
+from topology_agent.settings import load_settings
 
 REQUEST = GpuRequest((ContainerRequest("proxy", 1, ContainerKind.SIDECAR), ContainerRequest("main", 2)))
 
 
 def test_a_pod_is_read_with_its_request_and_its_record() -> None:
-    pod = pod_of(api_pod("a", REQUEST, {ASSIGNED_ANNOTATION: '{"main": ["GPU-1", "GPU-0"]}'}))
+    pod = pod_of(api_pod("a", REQUEST, record("a", main=["GPU-1", "GPU-0"])), trust_record=True)
     assert (pod.name, pod.uid, pod.request, pod.started) == ("default/a", "uid-a", REQUEST, False)
     assert pod.assigned == {"main": {"GPU-0", "GPU-1"}}
 
 
-@pytest.mark.parametrize("record", ["", "{", "[]", "3", '{"main": "GPU-0"}'])
-def test_a_record_that_cannot_be_read_is_none(record: str) -> None:
-    assert pod_of(api_pod("a", REQUEST, {ASSIGNED_ANNOTATION: record})).assigned == {}
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"main": ["GPU-0"]}'])
+def test_a_record_that_cannot_be_read_is_none(text: str) -> None:
+    assert pod_of(api_pod("a", REQUEST, {ASSIGNED_ANNOTATION: text}), trust_record=True).assigned == {}
+
+
+@pytest.mark.parametrize(("uid", "node"), [("another", "n"), ("uid-a", "another")])
+def test_a_record_about_another_pod_or_node_is_none(uid: str, node: str) -> None:
+    """It was copied, with a pod's template say."""
+    text = encode_assignment(Assignment(uid, node, (("main", ("GPU-0", "GPU-1")),), bandwidth_gbps=None, enforced=True))
+    assert pod_of(api_pod("a", REQUEST, {ASSIGNED_ANNOTATION: text}), trust_record=True).assigned == {}
+
+
+def test_a_record_is_not_trusted_unless_the_agent_is_told_to() -> None:
+    """Whoever may create pods could have written it."""
+    obj = api_pod("a", REQUEST, record("a", main=["GPU-1", "GPU-0"]))
+    assert pod_of(obj, trust_record=False).assigned == {}
+    for cache in (PodCache(), PodCache(trust_records=load_settings(["--node-name", "n"]).trust_records)):
+        cache.changed(obj)
+        assert cache.pods["default/a"].assigned == {}
 
 
 def test_a_wish_that_cannot_be_read_is_none() -> None:
-    pod = pod_of(api_pod("a", REQUEST, {"gpu-scheduler/require": "magic"}))
+    pod = pod_of(api_pod("a", REQUEST, {"gpu-scheduler/require": "magic"}), trust_record=True)
     assert pod.request == GpuRequest(REQUEST.containers, Wishes())
 
 
 def test_a_pod_whose_containers_the_kubelet_reports_has_started() -> None:
-    assert pod_of(api_pod("a", REQUEST, started=True)).started
+    assert pod_of(api_pod("a", REQUEST, started=True), trust_record=True).started
 
 
 def test_the_cache_follows_the_watch() -> None:

@@ -14,7 +14,7 @@ from gpu_topology.placement import WorthModels
 from gpu_topology.request import ContainerRequest, GpuRequest
 from tests.topology_agent.device_plugin.fake_device_manager import FakeDeviceManager
 from tests.topology_agent.device_plugin.fake_vendor_plugin import FakeVendorPlugin
-from tests.topology_agent.device_plugin.pods import api_pod
+from tests.topology_agent.device_plugin.pods import api_pod, record
 from tests.topology_agent.fake_kubelet import FakeKubelet
 from topology_agent.device_plugin.enforcement import Enforcement
 from topology_agent.kubelet.client import PodResourcesClient
@@ -54,9 +54,8 @@ def test_the_generated_code_is_what_its_source_generates(tmp_path: Path) -> None
 
 async def test_the_agent_says_that_the_set_is_enforced_once_it_is(tmp_path: Path) -> None:
     """And heeds what is known of the pods: here a record."""
-    pods = PodCache()
-    record = f'{{"main": ["{UUIDS[1]}", "{UUIDS[6]}"]}}'
-    pods.replaced([api_pod("a", PAIR, {"gpu-scheduler/assigned": record})])
+    pods = PodCache(trust_records=True)
+    pods.replaced([api_pod("a", PAIR, record("a", main=[UUIDS[1], UUIDS[6]]))])
     reports: list[NodeReport] = []
     listed = FakeKubelet(tmp_path / "pod-resources.sock")
     async with FakeDeviceManager(tmp_path, listed) as kubelet, listed, PodResourcesClient(listed.socket) as client:
