@@ -16,6 +16,7 @@ from benchmarks import demo_cluster as cluster_demonstration
 from benchmarks import enforcement as enforced
 from benchmarks import latency as latencies
 from benchmarks import placement as placements
+from benchmarks import publishing as published
 from benchmarks.served_extender import LOOPBACK, configuration
 from benchmarks.simulation import commands as experiments
 from benchmarks.synthetic_cluster import published_nodes
@@ -69,6 +70,16 @@ def enforcement(
     """What pods get on a real kubelet: by NVIDIA's plugin alone, and with the choice enforced."""
     figures = enforced.measure(pods)
     _console(as_json=as_json).print(enforced.table(figures))
+    _finish(figures, as_json=as_json)
+
+
+@app.command()
+def publishing(
+    *, pods: Annotated[int, typer.Option(min=20, help="Pods that come and go.")] = published.PODS, as_json: Json = False
+) -> None:
+    """How soon a node's annotations tell of pods that come and go, on a real kubelet."""
+    figures = published.measure(pods)
+    _console(as_json=as_json).print(published.table(figures))
     _finish(figures, as_json=as_json)
 
 

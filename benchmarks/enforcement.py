@@ -16,10 +16,9 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TypeAlias
 
-import orjson
 from rich.table import Table
 
-from gpu_topology.contract import ASSIGNED_ANNOTATION, Allocation
+from gpu_topology.contract import ASSIGNED_ANNOTATION, Allocation, Assignment, encode_assignment
 from gpu_topology.placement import SetWorth, assess, mask_of, tables_of
 from gpu_topology.placement.vendor import predict, vendor_scores
 from gpu_topology.request import ContainerRequest, GpuRequest
@@ -117,12 +116,21 @@ def stream(gpu_node: GpuNode, pods: int, recorder: Recorder = lambda _free, _siz
 
 
 def create(gpu_node: GpuNode, name: str, size: int, recorded: Sequence[int] = ()) -> None:
-    """Create a pod that is bound to a node, with the GPUs that are recorded for it, if any."""
-    uuids = [gpu_node.driver.machine.uuids[gpu] for gpu in recorded]
+    """Create a pod and bind it to a node, with the GPUs that are recorded for it, if any, in the same write."""
+    client = gpu_node.node.control_plane.client
     wanted = gpu_node.pod(name, size)
-    if uuids:
-        wanted["metadata"]["annotations"] = {ASSIGNED_ANNOTATION: orjson.dumps({"main": uuids}).decode()}
-    gpu_node.node.control_plane.client.create(wanted)
+    node = wanted["spec"].pop("nodeName")
+    uid = client.create(wanted)["metadata"]["uid"]
+    uuids = tuple(gpu_node.driver.machine.uuids[gpu] for gpu in recorded)
+    record = encode_assignment(Assignment(uid, node, (("main", uuids),), bandwidth_gbps=None, enforced=True))
+    client.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": name, "annotations": {ASSIGNED_ANNOTATION: record} if uuids else {}},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+    )
 
 
 def promised(topology: NodeTopology, given: Given) -> SetWorth | None:
@@ -148,7 +156,7 @@ def _figures(gpu_node: GpuNode, empty_sysfs: Path, pods: int) -> Figures:
     random = Random(SEED)
     alone = _streamed(nvidia_device_plugin(gpu_node.node, gpu_node.driver), gpu_node, pods)
     enforced = _streamed(enforcing(gpu_node, empty_sysfs), gpu_node, pods)
-    recorded = _streamed(enforcing(gpu_node, empty_sysfs), gpu_node, pods, random.sample)
+    recorded = _streamed(enforcing(gpu_node, empty_sysfs, trust_records=True), gpu_node, pods, random.sample)
     return {
         "pods": pods,
         "as_recorded": sum(given.gpus == tuple(sorted(given.recorded)) for given in recorded),

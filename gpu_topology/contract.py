@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from gpu_topology.annotation import VERSION, Document, decode, encode
 from gpu_topology.errors import MalformedError, TopologyError
 from gpu_topology.links import PcieAncestor
 from gpu_topology.slices import MAX_SLICES, SliceHolder, SlicePool
-from gpu_topology.topology import Ancestors, Gpu, Nic, NodeTopology
+from gpu_topology.topology import Ancestors, Gpu, Nic, NodeTopology, PeerAccess
 
 TOPOLOGY_ANNOTATION: Final = "gpu-scheduler/topology"
 STATE_ANNOTATION: Final = "gpu-scheduler/state"
@@ -220,6 +220,15 @@ class _TopologyDocument(Document):
     nvlinks_complete: bool
     nics: list[_NicDocument]
     clique: str | None
+    # Not there in what agents wrote that did not ask yet.
+    p2p: list[list[bool | None]] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_p2p_if_unknown(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = serialize(self)
+        if self.p2p is None:
+            del document["p2p"]
+        return document
 
     @model_validator(mode="after")
     def _counts_agree(self) -> "_TopologyDocument":
@@ -246,6 +255,7 @@ class _TopologyDocument(Document):
                 _NicDocument(name=nic.name, pcie=[_name(ancestor) for ancestor in nic.pcie]) for nic in topology.nics
             ],
             clique=topology.clique,
+            p2p=[list(row) for row in topology.p2p] if _is_anything_known(topology.p2p) else None,
         )
 
     def topology(self) -> NodeTopology:
@@ -257,6 +267,7 @@ class _TopologyDocument(Document):
             nvlinks_complete=self.nvlinks_complete,
             nics=tuple(Nic(nic.name, _ancestors(nic.pcie)) for nic in self.nics),
             clique=self.clique,
+            p2p=tuple(map(tuple, self.p2p or ())),
         )
 
 
@@ -376,6 +387,10 @@ class _AssignmentDocument(Document):
     def assignment(self) -> Assignment:
         containers = tuple((name, tuple(uuids)) for name, uuids in self.containers.items())
         return Assignment(self.pod_uid, self.node, containers, self.bandwidth_gbps, self.enforced)
+
+
+def _is_anything_known(matrix: tuple[PeerAccess, ...]) -> bool:
+    return any(cell is not None for row in matrix for cell in row)
 
 
 def _name(ancestor: PcieAncestor | None) -> Any:

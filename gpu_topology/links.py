@@ -33,7 +33,7 @@ PCIE_GENERATION_GBPS: Final = {3: 13.1, 4: 26.3, 5: 54.8}
 """GB/s between two GPUs of one NUMA node over PCIe x16, by PCIe generation.
 
 4: 26.3 measured between RTX 6000 Ada. 5: 54.8 measured between RTX PRO 6000. 3: half of 4, as its signalling rate is
-(8 of 16 GT/s); no peer-to-peer copy was measured, one staged through the host reached 11.4 (TITAN RTX). One pair at a
+(8 of 16 GT/s); no peer-to-peer copy was measured. One pair at a
 time sees no difference between the nearer ancestors; many pairs at once do, which is why sets of equal bandwidth are
 compared by locality next.
 """
@@ -47,6 +47,20 @@ UNKNOWN_PCIE_GENERATION: Final = 3
 so that no PCIe path looks better than an NVLink of unknown generation."""
 
 
+STAGED_GBPS: Final = {3: 11.4, 4: 21.6, 5: 37.1}
+"""GB/s between two GPUs that cannot reach one another's memory, by PCIe generation: what one has for the other is
+staged in the host's memory.
+
+3: 11.4 measured between TITAN RTX, which have no peer-to-peer access. 4: 21.6 between A100 cards of a virtual machine
+that has none; 22.2 between RTX 6000 Ada with it turned off. 5: 37.1 between H100 with it turned off. On one socket and
+across two the figures are the same.
+"""
+
+STAGED_BEHIND_ONE_SWITCH: Final = 0.87
+"""The share of that which is left to two GPUs behind one PCIe switch, where both halves of the copy pass its one link
+to the host: 9.9 of 11.4 GB/s between TITAN RTX."""
+
+
 def pcie_gbps(ancestor: PcieAncestor | None, product: str | None = None) -> float:
     """GB/s in one direction between two GPUs of this model without NVLink.
 
@@ -57,6 +71,18 @@ def pcie_gbps(ancestor: PcieAncestor | None, product: str | None = None) -> floa
     within = PCIE_GENERATION_GBPS[pcie_generation(product)]
     across = ancestor is None or ancestor is PcieAncestor.SYS
     return round(within * ACROSS_SOCKETS, 1) if across else within
+
+
+def staged_gbps(ancestor: PcieAncestor | None, product: str | None = None) -> float:
+    """GB/s in one direction between two GPUs of this model that are known to have no peer-to-peer access.
+
+    Args:
+        ancestor: what the two have in common; None is unknown and counts as a PCIe switch, the slowest.
+        product: the name as NVML and `nvidia-smi -L` give it; None is unknown.
+    """
+    rate = STAGED_GBPS[pcie_generation(product)]
+    behind_one_switch = ancestor is None or ancestor >= PcieAncestor.PXB
+    return round(rate * STAGED_BEHIND_ONE_SWITCH, 1) if behind_one_switch else rate
 
 
 def pcie_generation(product: str | None) -> int:

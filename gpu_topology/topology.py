@@ -12,10 +12,12 @@ from typing import TypeAlias
 import networkx as nx
 
 from gpu_topology.errors import TopologyError
-from gpu_topology.links import PcieAncestor, nvlink_gbps, pcie_gbps
+from gpu_topology.links import PcieAncestor, nvlink_gbps, pcie_gbps, staged_gbps
 
 Ancestors: TypeAlias = tuple[PcieAncestor | None, ...]
 """The PCIe ancestor that a device shares with each GPU; None where unknown, and with itself."""
+PeerAccess: TypeAlias = tuple[bool | None, ...]
+"""Whether a GPU and each GPU can reach one another's memory; None where unknown, and with itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,11 @@ class NodeTopology:
             count is a lower bound.
         nics: network cards.
         clique: "<cluster UUID>.<clique id>" of the multi-node NVLink fabric that this node belongs to, or None.
+        p2p: n x n; whether the pair has peer-to-peer access, over whichever link. Without it everything that one has
+            for the other is staged in the host's memory. All unknown where it is not given.
 
     Raises:
-        TopologyError: a matrix has the wrong shape, is not symmetric, or counts links of a GPU to itself.
+        TopologyError: a matrix has the wrong shape, is not symmetric, or speaks of a GPU and itself.
     """
 
     gpus: tuple[Gpu, ...]
@@ -67,16 +71,23 @@ class NodeTopology:
     nvlinks_complete: bool = True
     nics: tuple[Nic, ...] = ()
     clique: str | None = None
+    p2p: tuple[PeerAccess, ...] = ()
 
     def __post_init__(self) -> None:
         size = len(self.gpus)
+        if not self.p2p:
+            # So that a topology of which nothing is known has one form, and readers need not ask.
+            object.__setattr__(self, "p2p", ((None,) * size,) * size)
         _require_symmetric("pcie", self.pcie, size)
         _require_symmetric("nvlinks", self.nvlinks, size)
+        _require_symmetric("p2p", self.p2p, size)
         for index in range(size):
             if self.nvlinks[index][index] != 0:
                 raise TopologyError(f"nvlinks: GPU {index} is said to be linked to itself")
             if self.pcie[index][index] is not None:
                 raise TopologyError(f"pcie: GPU {index} is said to share an ancestor with itself")
+            if self.p2p[index][index] is not None:
+                raise TopologyError(f"p2p: GPU {index} is said to have access to itself")
         if any(count < 0 for row in self.nvlinks for count in row):
             raise TopologyError("nvlinks: a count is below 0")
         for nic in self.nics:
@@ -89,8 +100,9 @@ class NodeTopology:
     def bandwidth_gbps(self, first: int, second: int) -> float:
         """GB/s in one direction between two different GPUs: over NVLink where there is any, else over PCIe.
 
-        A pair whose PCIe ancestor is unknown counts as the farthest, `SYS`. Parallel NVLinks add up. For GPUs of
-        different models the slower end decides.
+        A pair that is known to have no peer-to-peer access goes through the host's memory, whatever links it has; one
+        of which it is unknown counts as having it. A pair whose PCIe ancestor is unknown counts as the farthest,
+        `SYS`. Parallel NVLinks add up. For GPUs of different models the slower end decides.
         """
         return self._bandwidths[first][second]
 
@@ -101,6 +113,8 @@ class NodeTopology:
 
     def _bandwidth(self, first: int, second: int) -> float:
         products = {self.gpus[first].product, self.gpus[second].product}
+        if self.p2p[first][second] is False:
+            return min(staged_gbps(self.pcie[first][second], product) for product in products)
         if links := self.nvlinks[first][second]:
             return round(links * min(map(nvlink_gbps, products)), 1)
         return min(pcie_gbps(self.pcie[first][second], product) for product in products)

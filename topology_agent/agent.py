@@ -21,6 +21,8 @@ from topology_agent.health import NodeHealth
 from topology_agent.kubelet.client import PodResourcesClient
 from topology_agent.kubelet.configuration import read_topology_manager
 from topology_agent.lease import keep_lease
+from topology_agent.pod_watch import follow_pods
+from topology_agent.pods import PodCache
 from topology_agent.publisher import Publisher
 from topology_agent.real_node import RealNode
 from topology_agent.report import NodeReport
@@ -114,8 +116,9 @@ async def _run_real(settings: Settings, name: str) -> None:
 async def _follow(
     settings: Settings, name: str, cluster: Cluster, publisher: Publisher, kubelet: PodResourcesClient
 ) -> None:
+    pods = PodCache(trust_records=settings.trust_records)
     folder, models = settings.device_plugin_folder, WorthModels.parse(settings.worth_model)
-    enforcement = Enforcement(cluster, name, kubelet, folder, models) if settings.enforce else None
+    enforcement = Enforcement(pods, kubelet, folder, models) if settings.enforce else None
 
     def publish(report: NodeReport) -> None:
         publisher.publish(name, report)
@@ -127,6 +130,7 @@ async def _follow(
     health = NodeHealth(recorder.record)
     read_hardware = hardware_reader(settings)
     node = RealNode(read_hardware, kubelet, publish, settle_seconds=settings.settle_seconds, health=health)
+    pods.tell = node.hear_of_pods
     if enforcement is not None:
         node.allocation = enforcement.allocation
     watch = CordonWatch(name, node.hear_of_cordon, publisher)
@@ -138,6 +142,7 @@ async def _follow(
         if settings.is_nvml and settings.watch_xids:
             group.create_task(follow_xids(nvml.watch_xids, node.hear_of_xid, HARDWARE_RETRY_SECONDS))
         group.create_task(node.follow_hardware(settings.resync_seconds, HARDWARE_RETRY_SECONDS))
+        group.create_task(follow_pods(cluster, name, pods))
         group.create_task(node.follow_kubelet(settings.poll_seconds))
         if enforcement is not None:
             group.create_task(enforcement.run())

@@ -27,6 +27,7 @@ def remember_lost(now: NodeTopology, before: NodeTopology, lost: Collection[int]
         gpus=tuple(before.gpus[index] if index in lost else gpu for index, gpu in enumerate(now.gpus)),
         pcie=_matrix(now.pcie, before.pcie, lost),
         nvlinks=_matrix(now.nvlinks, before.nvlinks, lost),
+        p2p=_matrix(now.p2p, before.p2p, lost),
         nvswitch=now.nvswitch if now.nvswitch is not None else before.nvswitch,
         nics=tuple(_nic(nic, cards.get(nic.name, nic), lost) for nic in now.nics),
     )

@@ -24,6 +24,9 @@ from topology_agent.xids import XidEvent
 
 SECOND_LOOK_SECONDS: Final = 0.2
 """After a container was listed without devices: nine of ten get theirs within 170 ms of being bound."""
+SHORTEST_PAUSE_SECONDS: Final = 0.1
+"""Between two looks at the kubelet, however much happens: a look takes two calls, and the kubelet allows 100 a second
+from all its clients together, 10 of them at once."""
 AFTERMATH_SECONDS: Final = 1.0
 """After an XID error, until the hardware is read again: others follow the first, and links go down with it."""
 
@@ -61,6 +64,7 @@ class RealNode:
         self._settle_seconds = settle_seconds
         self._health = health or NodeHealth()
         self._hardware_is_doubtful = asyncio.Event()
+        self._pods_have_changed = asyncio.Event()
         self._clock = clock
         self._reading: Reading | None = None
         self._topology: str | None = None
@@ -113,10 +117,29 @@ class RealNode:
             self._hardware_is_doubtful.clear()
 
     async def follow_kubelet(self, every_seconds: float) -> None:
-        """Look at the kubelet for ever."""
+        """Look at the kubelet for ever: at once when pods come or go, then after pauses that double.
+
+        The kubelet learns of a pod's coming at the same time as the agent, and needs a moment to give it its GPUs; and
+        of those that go it takes them back a little sooner or later than the API server is told.
+        """
+        shortest = min(every_seconds, SHORTEST_PAUSE_SECONDS)
+        pause = every_seconds
         while True:
             soon = await self.look_at_kubelet()
-            await asyncio.sleep(min(every_seconds, SECOND_LOOK_SECONDS) if soon else every_seconds)
+            if await self._pods_change(shortest, min(pause, SECOND_LOOK_SECONDS) if soon else pause):
+                pause = shortest
+            else:
+                pause = min(2 * pause, every_seconds)
+
+    async def _pods_change(self, shortest: float, longest: float) -> bool:
+        """Wait until pods come or go, but for so many seconds at least, and at most. Returns whether they do."""
+        await asyncio.sleep(shortest)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest - shortest):
+                await self._pods_have_changed.wait()
+        changed = self._pods_have_changed.is_set()
+        self._pods_have_changed.clear()
+        return changed
 
     def hear_of_xid(self, event: XidEvent) -> None:
         """Take an XID error into account. Unless an application was at fault, the hardware is read again."""
@@ -126,6 +149,10 @@ class RealNode:
         self._health.hit(event)
         self._hardware_is_doubtful.set()
         self._publish(self.report)
+
+    def hear_of_pods(self) -> None:
+        """Take note that a pod with GPUs comes, starts or goes: the kubelet is asked again at once."""
+        self._pods_have_changed.set()
 
     def hear_of_cordon(self, text: str) -> None:
         """Follow the cordon annotation of the node; empty where it has none."""

@@ -75,6 +75,11 @@ class Settings(BaseSettings):
     """Make the kubelet give pods the GPUs that their node was scored with, by standing between it and the device
     plugin, whose KUBELET_SOCKET has to be gpu-topology.sock in the device plugin folder."""
 
+    trust_records: bool = False
+    """With --enforce: give a pod the GPUs that its gpu-scheduler/assigned annotation records. Whoever may create pods
+    may write it, and so choose GPUs, unless an admission policy lets the extender alone write it: hence off by
+    default."""
+
     device_plugin_folder: Path = DEFAULT_FOLDER
     """Where the kubelet and the device plugins have their sockets, with --enforce: the kubelet's own default, which a
     DaemonSet mounts."""
@@ -91,8 +96,8 @@ class Settings(BaseSettings):
     another place, for a pod's own lacks the host's network cards."""
 
     poll_seconds: float = Field(default=2.0, ge=0.1, le=300)
-    """Seconds between two looks at the kubelet, which tells nobody of changes. Two calls each time; the kubelet takes
-    100 a second."""
+    """Seconds between two looks at the kubelet, which tells nobody of changes. When the API server tells of a pod with
+    GPUs that comes or goes, it is asked at once. Two calls each time; the kubelet takes 100 a second."""
 
     settle_seconds: float = Field(default=5.0, ge=0, le=300)
     """Seconds after the kubelet came up in which GPUs that it no longer lists still count as held: for about one second

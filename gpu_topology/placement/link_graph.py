@@ -23,7 +23,7 @@ class LinkGraph:
 
     Attributes:
         bandwidth_tenths: n x n; tenths of GB/s, 0 on the diagonal.
-        nvlinks: n x n; how many NVLinks join the pair.
+        nvlinks: n x n; how many NVLinks join the pair; 0 where it is known to have no peer-to-peer access over them.
         same_numa: for each GPU, the mask of the other GPUs known to be in its NUMA node.
         same_switch: for each GPU, the mask of the other GPUs known to be reached through PCIe switches alone.
         nics: for each different reach of a NIC, the mask of the GPUs known to be reached through PCIe switches alone.
@@ -68,7 +68,7 @@ def link_graph_of(topology: NodeTopology) -> LinkGraph:
         bandwidth_tenths=tuple(
             tuple(0 if i == j else round(topology.bandwidth_gbps(i, j) * TENTHS) for j in gpus) for i in gpus
         ),
-        nvlinks=topology.nvlinks,
+        nvlinks=tuple(tuple(0 if topology.p2p[i][j] is False else topology.nvlinks[i][j] for j in gpus) for i in gpus),
         same_numa=_related(topology, _in_one_numa_node),
         same_switch=_related(topology, _under_one_switch),
         nics=tuple(sorted({_reach(nic.pcie) for nic in topology.nics} - {0})),
@@ -93,7 +93,12 @@ def _in_one_numa_node(topology: NodeTopology, first: int, second: int) -> bool:
 
 
 def _under_one_switch(topology: NodeTopology, first: int, second: int) -> bool:
-    """As the PCIe ancestor shows, or a NIC that both reach through switches, where NVLink hides the ancestor."""
+    """As the PCIe ancestor shows, or a NIC that both reach through switches, where NVLink hides the ancestor.
+
+    Without peer-to-peer access they reach one another through the host's memory instead.
+    """
+    if topology.p2p[first][second] is False:
+        return False
     ancestor = topology.pcie[first][second]
     if ancestor is not None:
         return _avoids_the_host_bridge(ancestor)

@@ -41,6 +41,16 @@ static void read_ancestor(const char *line) {
         gpu_at(first)->levels[second] = gpu_at(second)->levels[first] = level;
 }
 
+static void read_p2p(const char *line) {
+    int first, second, read, write, nvlink;
+    if (sscanf(line, "p2p %d %d %d %d %d", &first, &second, &read, &write, &nvlink) != 5) return;
+    gpu_at(first)->p2p[second].known = 1;
+    gpu_at(first)->p2p[second].status[NVML_P2P_CAPS_INDEX_READ] = read;
+    gpu_at(first)->p2p[second].status[NVML_P2P_CAPS_INDEX_WRITE] = write;
+    gpu_at(first)->p2p[second].status[NVML_P2P_CAPS_INDEX_NVLINK] = nvlink;
+    gpu_at(second)->p2p[first] = gpu_at(first)->p2p[second];
+}
+
 static void read_link(const char *line) {
     int gpu, index;
     Link link = {.exists = 1};
@@ -120,6 +130,7 @@ void read_machine(void) {
         read_gpu(line);
         read_slice(line);
         read_ancestor(line);
+        read_p2p(line);
         read_link(line);
         read_fabric(line);
         read_remapping(line);

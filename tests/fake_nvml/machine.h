@@ -6,6 +6,7 @@
  *   gpu INDEX UUID BUS_ID MEMORY_MIB MIG MAJOR MINOR NAME       MIG: 1 on, 0 off, -1 not supported; MAJOR.MINOR: CUDA
  *   slice GPU INDEX UUID                                        a MIG device of a GPU, from 0
  *   ancestor GPU GPU LEVEL                                      LEVEL: an nvmlGpuTopologyLevel_t
+ *   p2p GPU GPU READ WRITE NVLINK                               each an nvmlGpuP2PStatus_t; else unknown
  *   link GPU LINK ACTIVE TYPE BUS_ID                            TYPE: an nvmlIntNvLinkDeviceType_t; where it leads to
  *   fabric GPU STATE STATUS CLUSTER_UUID CLIQUE                 32 hexadecimal digits; else not supported
  *   ecc GPU UNCORRECTABLE                                       volatile ECC errors; else not supported
@@ -36,6 +37,7 @@ struct nvmlDevice_st {
     char bus_id[NVML_DEVICE_PCI_BUS_ID_BUFFER_SIZE];
     unsigned long long memory_mib, uncorrectable_errors;
     int levels[MAX_GPUS];
+    struct { int known, status[3]; } p2p[MAX_GPUS]; /* by nvmlGpuP2PCapsIndex_t */
     int has_links, has_fabric, has_remapping, has_ecc;
     Link links[NVML_NVLINK_MAX_LINKS];
     nvmlGpuFabricInfo_t fabric;

@@ -3,7 +3,8 @@
 A machine is a YAML file in `machines/`. `pcie` and `nvlinks` are the matrices that must be read; `ports` says how the
 hardware is wired, one row for each GPU and one word for each NVLink: where it leads to ("switch", "cpu", "hidden" for a
 GPU that the driver does not show, "?" where the driver cannot tell, or a GPU's index), with "!" before it where the
-link is down, and "*3" behind it for three in a row.
+link is down, and "*3" behind it for three in a row. `p2p`, where the driver tells it, is the matrix that
+`nvidia-smi topo -p2p` shows, one word for reading, writing and NVLink, or three with "/" between them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ LEVELS = {"PSB": 0, "PIX": 10, "PXB": 20, "PHB": 30, "NODE": 40, "SYS": 50}
 """`nvmlGpuTopologyLevel_t`."""
 LINK_TYPES = {"gpu": 0x00, "cpu": 0x01, "switch": 0x02, "?": 0xFF}
 """`nvmlIntNvLinkDeviceType_t`."""
+P2P_STATUSES = {"OK": 0, "CNS": 1, "GNS": 2, "TNS": 3, "DR": 4, "NS": 5, "U": 6}
+"""`nvmlGpuP2PStatus_t`, by the words of `nvidia-smi topo -p2p`."""
 FAR_AWAY = {
     "switch": "00000000:C1:00.0",
     "cpu": "00000004:00:00.0",
@@ -83,6 +86,7 @@ class Machine:
     fail_from: tuple[int, int] | None = None
     uncorrectable_errors: Mapping[int, int] = field(default_factory=dict)
     failed_remappings: Mapping[int, bool] = field(default_factory=dict)
+    p2p: tuple[tuple[str, ...], ...] = ()
 
     def failing(self, *failures: Failure) -> "Machine":
         """This machine with these failures besides its own."""
@@ -107,7 +111,15 @@ class Machine:
             for uuid, bus_id, mig in zip(self.uuids, self.bus_ids, self.mig, strict=True)
         )
         ancestors = (tuple(None if name == "X" else PcieAncestor[name] for name in row) for row in self.pcie)
-        return NodeTopology(tuple(gpus), tuple(ancestors), self.nvlinks, nvswitch=self.nvswitch, clique=self.clique)
+        access = (tuple({"OK": True, "U": None, "X": None}.get(word, False) for word in row) for row in self.p2p)
+        return NodeTopology(
+            tuple(gpus),
+            tuple(ancestors),
+            self.nvlinks,
+            nvswitch=self.nvswitch,
+            clique=self.clique,
+            p2p=tuple(access),
+        )
 
     def write(self, file: Path) -> Path:
         """Write the file that FAKE_NVML_MACHINE is to name; its format stands in machine.h."""
@@ -133,6 +145,8 @@ class Machine:
             yield f"slice {gpu} {index} {uuid}"
         for second in range(gpu):
             yield f"ancestor {gpu} {second} {LEVELS[self.pcie[gpu][second]]}"
+        for second in range(gpu if self.p2p else 0):
+            yield f"p2p {gpu} {second} {self._p2p_statuses(gpu, second)}"
         for link, port in enumerate(self.ports[gpu]):
             yield f"link {gpu} {link} {self._far_end(port)}"
         if (fabric := self.fabrics[gpu]) is not None:
@@ -141,6 +155,12 @@ class Machine:
             yield f"ecc {gpu} {self.uncorrectable_errors[gpu]}"
         if gpu in self.failed_remappings:
             yield f"remapping {gpu} 0 0 0 {int(self.failed_remappings[gpu])}"
+
+    def _p2p_statuses(self, first: int, second: int) -> str:
+        words = self.p2p[first][second].split("/")
+        if len(words) == 1:
+            words = [*words, *words, "OK" if self.nvlinks[first][second] else "NS"]
+        return " ".join(str(P2P_STATUSES[word]) for word in words)
 
     def _far_end(self, port: str) -> str:
         place = port.removeprefix("!")
@@ -169,6 +189,7 @@ def load(name: str) -> Machine:
         fabrics=(fabric,) * size,
         clique=data["clique"],
         slices=data.get("slices", {}),
+        p2p=tuple(tuple(row.split()) for row in data.get("p2p", [])),
     )
 
 

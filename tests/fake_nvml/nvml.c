@@ -299,8 +299,9 @@ nvmlReturn_t nvmlDeviceGetP2PStatus(nvmlDevice_t first, nvmlDevice_t second, nvm
                                     nvmlGpuP2PStatus_t *status) {
     if (!second) return NVML_ERROR_INVALID_ARGUMENT;
     FAIL_IF_TOLD_OF(first, second->index);
-    (void)index;
-    *status = NVML_P2P_STATUS_OK;
+    if (index > NVML_P2P_CAPS_INDEX_NVLINK) return NVML_ERROR_INVALID_ARGUMENT;
+    *status = NVML_P2P_STATUS_UNKNOWN;
+    if (first->p2p[second->index].known) *status = (nvmlGpuP2PStatus_t)first->p2p[second->index].status[index];
     return NVML_SUCCESS;
 }
 

@@ -28,10 +28,13 @@ def topologies(draw: st.DrawFn, max_gpus: int = 6) -> NodeTopology:
     size = draw(st.integers(0, max_gpus))
     pcie: list[list[PcieAncestor | None]] = [[None] * size for _ in range(size)]
     nvlinks = [[0] * size for _ in range(size)]
+    p2p: list[list[bool | None]] = [[None] * size for _ in range(size)]
+    asked = draw(st.booleans())
     for first in range(size):
         for second in range(first):
             pcie[first][second] = pcie[second][first] = draw(_ancestor)
             nvlinks[first][second] = nvlinks[second][first] = draw(st.integers(0, 18))
+            p2p[first][second] = p2p[second][first] = draw(st.none() | st.booleans()) if asked else None
     return NodeTopology(
         gpus=tuple(draw(gpus) for _ in range(size)),
         pcie=tuple(map(tuple, pcie)),
@@ -43,6 +46,7 @@ def topologies(draw: st.DrawFn, max_gpus: int = 6) -> NodeTopology:
             for _ in range(draw(st.integers(0, 3)))
         ),
         clique=draw(_text),
+        p2p=tuple(map(tuple, p2p)),
     )
 
 

@@ -1,6 +1,7 @@
 """The annotation contract: what is written is what is read, and nothing else is read."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -61,6 +62,18 @@ def test_equal_topologies_have_equal_annotations(topology: NodeTopology) -> None
     """So that a reader may share what it has decoded, and the hash names the hardware."""
     again = decode_topology(encode_topology(topology))
     assert encode_topology(again) == encode_topology(topology)
+
+
+def test_a_topology_from_before_peer_access_was_asked_for_does_not_know_it() -> None:
+    """Such an annotation is the one that is written today where nothing is known, byte for byte."""
+    text = encode_topology(PAIR)
+    assert "p2p" not in text
+    assert decode_topology(text).p2p == ((None, None), (None, None))
+
+
+def test_peer_access_that_is_known_in_part_stands_in_the_annotation() -> None:
+    known = replace(PAIR, p2p=((None, False), (False, None)))
+    assert json.loads(encode_topology(known))["p2p"] == [[None, False], [False, None]]
 
 
 @given(st.text(max_size=60) | json_values.map(json.dumps))
@@ -137,6 +150,8 @@ def test_an_oversized_state_is_not_written() -> None:
         ({"pcie": [["X", "X"], ["X", "X"]]}, "on its diagonal and nowhere else"),
         ({"pcie": [["X"]]}, "not 2 x 2"),
         ({"nvlinks": [[1, 4], [4, 0]]}, "linked to itself"),
+        ({"p2p": [[None, True], [False, None]]}, "p2p: GPU 0 and GPU 1 are linked by True one way and False the other"),
+        ({"p2p": [[None]]}, "p2p: not 2 x 2"),
         ({"gpus": 3}, "gpus is 3, but 2 devices are listed"),
         ({"nvlinks": [[0, -1], [-1, 0]]}, "nvlinks.0.1"),
     ],

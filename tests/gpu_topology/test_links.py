@@ -2,7 +2,14 @@
 
 import pytest
 
-from gpu_topology.links import NVLINK_GBPS, PcieAncestor, nvlink_gbps, pcie_gbps, pcie_generation
+from gpu_topology.links import (
+    NVLINK_GBPS,
+    PcieAncestor,
+    nvlink_gbps,
+    pcie_gbps,
+    pcie_generation,
+    staged_gbps,
+)
 
 
 @pytest.mark.parametrize("product", [None, "Tesla V100-SXM2-32GB", "NVIDIA A100 80GB PCIe", "NVIDIA RTX A6000"])
@@ -20,6 +27,20 @@ def test_a_nearer_pcie_ancestor_is_never_slower() -> None:
 
 def test_an_unknown_ancestor_counts_as_the_farthest() -> None:
     assert pcie_gbps(None) == pcie_gbps(PcieAncestor.SYS)
+
+
+@pytest.mark.parametrize("product", ["Tesla V100-SXM2-32GB", "NVIDIA A100 80GB PCIe", "NVIDIA H100 PCIe"])
+@pytest.mark.parametrize("ancestor", [None, *PcieAncestor])
+def test_staging_in_the_host_is_slower_than_peer_access(ancestor: PcieAncestor | None, product: str) -> None:
+    """Whatever the two have in common."""
+    assert staged_gbps(ancestor, product) < pcie_gbps(ancestor, product)
+
+
+def test_staging_is_slowest_behind_one_switch() -> None:
+    """As measured between eight TITAN RTX, in GB/s."""
+    assert staged_gbps(PcieAncestor.PIX, "NVIDIA TITAN RTX") == 9.9
+    assert staged_gbps(PcieAncestor.SYS, "NVIDIA TITAN RTX") == 11.4
+    assert staged_gbps(None) == staged_gbps(PcieAncestor.PIX)
 
 
 def test_an_unknown_model_counts_as_the_slowest() -> None:

@@ -1,5 +1,7 @@
 """The model of a node."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 
@@ -29,6 +31,26 @@ def test_nvlink_outranks_pcie_and_parallel_links_add_up() -> None:
 def test_an_unknown_ancestor_counts_as_the_farthest() -> None:
     """Nothing is promised that the machine may not keep."""
     assert three().bandwidth_gbps(0, 2) == pcie_gbps(SYS)
+
+
+@pytest.mark.parametrize(("pair", "gbps"), [((0, 1), 11.4), ((1, 2), 9.9), ((0, 2), 9.9)])
+def test_without_peer_access_everything_is_staged_in_the_host(pair: tuple[int, int], gbps: float) -> None:
+    """NVLinks are of no use then."""
+    denied = ((None, False, False), (False, None, False), (False, False, None))
+    assert replace(three(), p2p=denied).bandwidth_gbps(*pair) == gbps
+
+
+@given(topologies())
+def test_peer_access_that_is_unknown_counts_as_there(topology: NodeTopology) -> None:
+    """Nobody lost anything by not being asked; and to have it is never worth less than to lack it."""
+    size = range(len(topology))
+    granted, denied = (
+        replace(topology, p2p=tuple(tuple(None if i == j else access for j in size) for i in size))
+        for access in (True, False)
+    )
+    for pair in topology.pairs():
+        unknown = replace(topology, p2p=())
+        assert denied.bandwidth_gbps(*pair) < unknown.bandwidth_gbps(*pair) == granted.bandwidth_gbps(*pair)
 
 
 def test_pcie_is_as_fast_as_the_models_generation() -> None:
@@ -74,6 +96,11 @@ def test_a_lopsided_matrix_is_refused() -> None:
     """A link has one quality, whichever end asks."""
     with pytest.raises(TopologyError, match="GPU 0 and GPU 1 are linked by 1 one way and 0 the other"):
         NodeTopology((Gpu(), Gpu()), ((None, SYS), (SYS, None)), ((0, 1), (0, 0)))
+
+
+def test_a_gpu_has_no_peer_access_to_itself() -> None:
+    with pytest.raises(TopologyError, match="p2p: GPU 1 is said to have access to itself"):
+        replace(three(), p2p=((None, None, None), (None, True, None), (None, None, None)))
 
 
 def test_a_nic_needs_an_ancestor_for_every_gpu() -> None:

@@ -18,7 +18,9 @@ from tests.control_plane.processes import ChildProcess
 from tests.kubelet.gpu_node import GpuNode
 
 
-def topology_agent(gpu_node: GpuNode, empty_sysfs: Path, arguments: Sequence[str] = ()) -> ChildProcess:
+def topology_agent(
+    gpu_node: GpuNode, empty_sysfs: Path, arguments: Sequence[str] = (), *, poll_seconds: float | None = 0.1
+) -> ChildProcess:
     """The agent of a node, to be started; it is ready when it has published anything.
 
     Args:
@@ -26,6 +28,7 @@ def topology_agent(gpu_node: GpuNode, empty_sysfs: Path, arguments: Sequence[str
         empty_sysfs: an empty folder that stands for sysfs: NUMA nodes and network cards of this machine are none of
             the node's.
         arguments: further options.
+        poll_seconds: between two looks at the kubelet; None for the agent's own default.
     """
     node = gpu_node.node
     options = {
@@ -33,8 +36,9 @@ def topology_agent(gpu_node: GpuNode, empty_sysfs: Path, arguments: Sequence[str
         "--kubeconfig": str(node.control_plane.kubeconfig()),
         "--pod-resources-socket": str(node.pod_resources_socket),
         "--sysfs-root": str(empty_sysfs),
-        "--poll-seconds": "0.1",
     }
+    if poll_seconds is not None:
+        options["--poll-seconds"] = str(poll_seconds)
     command = [sys.executable, "-m", "topology_agent", *(word for option in options.items() for word in option)]
     return ChildProcess(
         f"the agent of {node.name}",

@@ -194,13 +194,14 @@ def test_the_scheduler_may_read_whom_to_trust(account: Account) -> None:
 
 
 @pytest.mark.usefixtures("node")
-def test_the_agent_may_watch_annotate_and_label_nodes(account: Account) -> None:
+def test_the_agent_may_watch_nodes_and_pods_and_annotate_and_label_nodes(account: Account) -> None:
     """What it is for; its events and its lease are shown by the agent's own tests."""
     agent = account("gpu-topology-agent", "agent")
     patch = {"metadata": {"annotations": {STATE_ANNOTATION: "{}"}, "labels": {GPU_COUNT_LABEL: "8"}}}
     assert agent.get(f"/api/v1/nodes/{NODE}").status_code == 200
     assert agent.patch(f"/api/v1/nodes/{NODE}", json=patch, headers=MERGE_PATCH).status_code == 200
     may_follow(agent, "nodes", f"metadata.name={NODE}")
+    may_follow(agent, "pods", f"spec.nodeName={NODE}")
 
 
 @pytest.mark.usefixtures("node", "pod")
@@ -209,9 +210,9 @@ def test_the_agent_may_watch_annotate_and_label_nodes(account: Account) -> None:
     [
         ("DELETE", f"/api/v1/nodes/{NODE}"),
         ("PATCH", f"/api/v1/nodes/{NODE}/status"),
-        ("GET", "/api/v1/pods"),
         ("GET", "/api/v1/secrets"),
         ("GET", "/api/v1/namespaces/gpu-scheduler/secrets/extender-token"),
+        ("GET", f"/api/v1/namespaces/default/pods/{POD}"),
         ("PATCH", f"/api/v1/namespaces/default/pods/{POD}"),
         ("DELETE", f"/api/v1/namespaces/default/pods/{POD}"),
         ("POST", f"/api/v1/namespaces/default/pods/{POD}/binding"),

@@ -50,6 +50,7 @@ class FakeCluster:
         renewals: namespace and name of every lease that was renewed, in order.
         patched: notified of every patch, event and renewal.
         failures: raised by the next requests about single nodes, one each.
+        list_failures: raised by the next lists, one each.
     """
 
     def __init__(self, *nodes: dict[str, Any], pods: list[dict[str, Any]] | None = None) -> None:
@@ -64,6 +65,7 @@ class FakeCluster:
         self.events: list[NodeEvent] = []
         self.renewals: list[tuple[str, str]] = []
         self.failures: list[ApiError] = []
+        self.list_failures: list[ApiError] = []
         self.patched = asyncio.Condition()
 
     async def get_node(self, name: str) -> dict[str, Any]:
@@ -115,6 +117,8 @@ class FakeCluster:
         self, resource: Resource, *, field_selector: str = ""
     ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
         del field_selector  # a fake cluster holds only what the test is about
+        if self.list_failures:
+            raise self.list_failures.pop(0)
         yield list(self._objects[resource].values()), str(self._version)
 
     async def watch(

@@ -22,6 +22,7 @@ def without(topology: NodeTopology, lost: int) -> NodeTopology:
         topology,
         gpus=tuple(Gpu() if index == lost else gpu for index, gpu in enumerate(topology.gpus)),
         pcie=tuple(tuple(None if lost in (i, j) else topology.pcie[i][j] for j in size) for i in size),
+        p2p=tuple(tuple(None if lost in (i, j) else topology.p2p[i][j] for j in size) for i in size),
         nvlinks=tuple(tuple(0 if lost in (i, j) else topology.nvlinks[i][j] for j in size) for i in size),
         nics=tuple(
             replace(nic, pcie=tuple(None if index == lost else cell for index, cell in enumerate(nic.pcie)))

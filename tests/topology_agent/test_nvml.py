@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import pytest
 
-from gpu_topology.links import PcieAncestor
+from gpu_topology.links import PcieAncestor, pcie_gbps
 from gpu_topology.topology import Gpu
 from tests.fake_nvml import library, machine
 from tests.fake_nvml.machine import Fabric, Failure, Machine
@@ -23,6 +23,7 @@ UNKNOWN = 999
 STATE = "nvmlDeviceGetNvLinkState"
 REMOTE_TYPE = "nvmlDeviceGetNvLinkRemoteDeviceType"
 REMOTE_PCI = "nvmlDeviceGetNvLinkRemotePciInfo_v2"
+P2P_STATUS = "nvmlDeviceGetP2PStatus"
 ECC_ERRORS = "nvmlDeviceGetTotalEccErrors"
 REMAPPED_ROWS = "nvmlDeviceGetRemappedRows"
 FUNCTIONS = (
@@ -38,6 +39,7 @@ FUNCTIONS = (
     "nvmlDeviceGetMaxMigDeviceCount",
     "nvmlDeviceGetMigDeviceHandleByIndex",
     "nvmlDeviceGetTopologyCommonAncestor",
+    P2P_STATUS,
     "nvmlDeviceGetGpuFabricInfoV",
     "nvmlDeviceGetGpuFabricInfo",
     STATE,
@@ -103,6 +105,7 @@ def test_a_lost_gpu_takes_away_itself_and_no_other(name: str, code: int, read: R
     for first, second in expected.pairs():
         if 5 in {first, second}:
             assert (topology.nvlinks[first][second], topology.pcie[first][second]) == (0, None)
+            assert topology.p2p[first][second] is None
         else:
             assert topology.token(first, second) == expected.token(first, second)
     assert topology.nvlinks_complete
@@ -262,6 +265,38 @@ def test_an_older_driver_tells_the_clique_by_an_older_function(read: Read) -> No
     assert read(played.failing(Failure("nvmlDeviceGetGpuFabricInfoV", 13))) == Result(played.topology())
 
 
+@pytest.mark.parametrize(
+    ("statuses", "access"),
+    [
+        ("OK/OK/NS", True),
+        ("OK/OK/OK", True),
+        ("OK/NS/NS", False),
+        ("CNS/OK/NS", False),
+        ("DR/DR/DR", False),
+        ("NS/NS/OK", None),
+        ("NS/NS/U", False),
+        ("OK/U/NS", None),
+        ("U/U/OK", None),
+    ],
+)
+def test_peer_access_is_reading_and_writing_over_whichever_link(
+    statuses: str, read: Read, *, access: bool | None
+) -> None:
+    """A driver that denies both and yet grants it over NVLink contradicts itself."""
+    played = machine.load("bridged-pairs")
+    matrix = tuple(tuple("X" if i == j else statuses for j in range(4)) for i in range(4))
+    assert {read(replace(played, p2p=matrix)).known.p2p[0][other] for other in (1, 2, 3)} == {access}
+
+
+def test_peer_access_that_a_driver_does_not_tell_is_unknown(read: Read) -> None:
+    """And changes nothing of what the pair is worth."""
+    played = machine.load("pcie-all-levels")
+    topology = read(played.failing(Failure(P2P_STATUS, NOT_SUPPORTED, gpu=0, second=6))).known
+    assert topology.p2p[0][6] is None
+    assert topology.p2p[0][7] is False
+    assert topology.bandwidth_gbps(0, 6) == pcie_gbps(PcieAncestor.SYS) > topology.bandwidth_gbps(0, 7)
+
+
 def test_numa_nodes_cpus_and_nics_come_from_sysfs(read: Read, sysfs: SysfsTree) -> None:
     played = machine.load("bridged-pairs")
     for gpu, bus_id in enumerate(played.bus_ids):
@@ -363,6 +398,7 @@ def assert_nothing_is_invented(played: Machine, result: Result) -> None:
     for first, second in true.pairs():
         assert read.nvlinks[first][second] <= true.nvlinks[first][second]
         assert read.pcie[first][second] in {None, true.pcie[first][second]}
+        assert read.p2p[first][second] in {None, true.p2p[first][second]}
     assert read.nvswitch in {None, true.nvswitch}
     assert read.clique in {None, true.clique}
 

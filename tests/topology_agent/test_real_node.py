@@ -1,5 +1,6 @@
 """A real node: its hardware may not answer, its kubelet may be away, and it says so."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from gpu_topology.topology import NodeTopology
 from tests.topology_agent.fake_kubelet import FakeKubelet
 from topology_agent.kubelet.client import PodResourcesClient
 from topology_agent.profiles import load_machine
-from topology_agent.real_node import RealNode
+from topology_agent.real_node import SHORTEST_PAUSE_SECONDS, RealNode
 from topology_agent.report import NodeReport
 from topology_agent.simulation import with_uuids
 from topology_agent.sources.nvml import DriverLostError, Reading
@@ -161,6 +162,51 @@ async def test_a_kubelet_that_is_away_is_logged_once_and_again_when_it_answers(t
                 await node.look_at_kubelet()
     assert [entry["log_level"] for entry in logs] == ["warning", "info"]
     assert published[-1].occupancy.free == (0, 1, 2, 3)
+
+
+async def test_pods_that_come_or_go_are_looked_for_at_once(tmp_path: Path) -> None:
+    """Long before the next look would be due; a kubelet that has not yet given a pod its GPUs is asked again."""
+    reports: asyncio.Queue[NodeReport] = asyncio.Queue()
+    async with FakeKubelet(tmp_path / "k.sock") as kubelet, PodResourcesClient(kubelet.socket) as client:
+        kubelet.allocatable = UUIDS
+        node = RealNode(Hardware(reading()), client, reports.put_nowait, settle_seconds=0)
+        await node.look_at_hardware()
+        following = asyncio.create_task(node.follow_kubelet(every_seconds=3600))
+        await until(reports, lambda report: report.occupancy.free == (0, 1, 2, 3))
+        node.hear_of_pods()
+        for _ in range(3):  # it has not begun to serve the pod
+            await reports.get()
+        kubelet.pods = {"team/a": {"main": UUIDS[1:3]}}
+        await until(reports, lambda report: report.occupancy.free == (0, 3))
+        node.hear_of_pods()
+        kubelet.pods = {}
+        await until(reports, lambda report: report.occupancy.free == (0, 1, 2, 3))
+        following.cancel()
+        await asyncio.wait([following])
+
+
+async def test_however_much_happens_the_kubelet_is_not_asked_too_often(tmp_path: Path) -> None:
+    """It allows 100 calls a second; a look takes two."""
+    reports: list[NodeReport] = []
+    async with FakeKubelet(tmp_path / "k.sock") as kubelet, PodResourcesClient(kubelet.socket) as client:
+        node = RealNode(Hardware(reading()), client, reports.append, settle_seconds=0)
+        await node.look_at_hardware()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        following = asyncio.create_task(node.follow_kubelet(every_seconds=3600))
+        while len(reports) < 6:
+            node.hear_of_pods()
+            await asyncio.sleep(0)
+        following.cancel()
+        await asyncio.wait([following])
+    assert loop.time() - started >= 4 * SHORTEST_PAUSE_SECONDS
+
+
+async def until(reports: asyncio.Queue[NodeReport], predicate: Callable[[NodeReport], bool]) -> None:
+    """Wait until what is published is as wanted."""
+    async with asyncio.timeout(30):
+        while not predicate(await reports.get()):
+            pass
 
 
 async def test_a_foreign_device_is_in_the_log(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from gpu_topology.placement import WorthModels, tables_of
 from gpu_topology.placement.models import RING_EVERYWHERE
 from topology_agent.device_plugin.decide import Machine, Question, decide
 from topology_agent.device_plugin.identify import Subject, identify, unexplained
-from topology_agent.device_plugin.pods import PodCache
 from topology_agent.kubelet.listing import ContainerListing
+from topology_agent.pods import PodCache
 from topology_agent.real_node import Kubelet
 from topology_agent.report import NodeReport
 

@@ -7,10 +7,9 @@ from typing import Final
 
 from gpu_topology.contract import Allocation
 from gpu_topology.placement import WorthModels
-from kubernetes_api import Cluster, Reflector, Resource
 from topology_agent.device_plugin.advisor import Advisor
-from topology_agent.device_plugin.pods import PodCache
 from topology_agent.device_plugin.proxy import Proxy
+from topology_agent.pods import PodCache
 from topology_agent.real_node import Kubelet
 from topology_agent.report import NodeReport
 
@@ -22,18 +21,15 @@ itself can do without."""
 class Enforcement:
     """Makes the kubelet give pods the GPUs that their node was scored with."""
 
-    def __init__(self, cluster: Cluster, node: str, kubelet: Kubelet, folder: Path, models: WorthModels) -> None:
+    def __init__(self, pods: PodCache, kubelet: Kubelet, folder: Path, models: WorthModels) -> None:
         """Prepare; nothing is started yet.
 
         Args:
-            cluster: where the node's pods are watched.
-            node: the node's name.
-            kubelet: its kubelet.
+            pods: tells of the node's pods; somebody else keeps it up to date.
+            kubelet: the node's kubelet.
             folder: where the kubelet and the plugins have their sockets.
             models: how the worth of a set is computed.
         """
-        pods = PodCache()
-        self._reflector = Reflector(cluster, Resource.PODS, pods, field_selector=f"spec.nodeName={node}")
         self._advisor = Advisor(kubelet, pods, models)
         self._proxy = Proxy(folder, self._advisor.advise)
 
@@ -47,9 +43,7 @@ class Enforcement:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._reflector.run())
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    await self._advisor.ready.wait()
-            group.create_task(self._proxy.run())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._advisor.ready.wait()
+        await self._proxy.run()

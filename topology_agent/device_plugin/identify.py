@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gpu_topology.request import ContainerKind, GpuRequest
-from topology_agent.device_plugin.pods import GpuPod
 from topology_agent.kubelet.listing import ContainerListing
+from topology_agent.pods import GpuPod
 
 _Devices: TypeAlias = Mapping[str, tuple[str, ...]]
 """Container to the ids of the devices that it is listed with."""

@@ -15,14 +15,14 @@ from contextlib import contextmanager, suppress
 from ctypes import byref, c_void_p, cast
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import pynvml
 
 from gpu_topology.errors import SourceError
 from gpu_topology.links import PcieAncestor
-from gpu_topology.topology import Ancestors, Gpu, NodeTopology
+from gpu_topology.topology import Gpu, NodeTopology
 from topology_agent.sources import sysfs
 from topology_agent.sources.nvlinks import FarEnd, Ports, all_known, links_of_pairs, through_nvswitch
 from topology_agent.xids import XidEvent
@@ -39,10 +39,21 @@ _ANCESTORS: Final = {
     pynvml.NVML_TOPOLOGY_NODE: PcieAncestor.NODE,
     pynvml.NVML_TOPOLOGY_SYSTEM: PcieAncestor.SYS,
 }
+_P2P_READ: Final = 0
+"""`NVML_P2P_CAPS_INDEX_READ`, which pynvml has as a tuple."""
 _FAR_ENDS: Final = {
     pynvml.NVML_NVLINK_DEVICE_TYPE_SWITCH: FarEnd.SWITCH,
     pynvml.NVML_NVLINK_DEVICE_TYPE_IBMNPU: FarEnd.ELSEWHERE,
 }
+_NO_P2P: Final = frozenset(
+    {
+        pynvml.NVML_P2P_STATUS_CHIPSET_NOT_SUPPORTED,
+        pynvml.NVML_P2P_STATUS_GPU_NOT_SUPPORTED,
+        pynvml.NVML_P2P_STATUS_IOH_TOPOLOGY_NOT_SUPPORTED,
+        pynvml.NVML_P2P_STATUS_DISABLED_BY_REGKEY,
+        pynvml.NVML_P2P_STATUS_NOT_SUPPORTED,
+    }
+)
 _NO_SUCH_THING: Final = (pynvml.NVMLError_NotSupported, pynvml.NVMLError_InvalidArgument)
 _GPU_GONE: Final = (pynvml.NVMLError_GpuIsLost, pynvml.NVMLError_ResetRequired)
 _DRIVER_GONE: Final = (
@@ -50,6 +61,9 @@ _DRIVER_GONE: Final = (
     pynvml.NVMLError_DriverNotLoaded,
     pynvml.NVMLError_LibRmVersionMismatch,
 )
+
+
+_Cell = TypeVar("_Cell")
 
 
 class DriverLostError(SourceError):
@@ -285,12 +299,13 @@ def _topology(devices: Sequence[_Device], sysfs_root: Path) -> NodeTopology:
     ports = [_ports(device, indices, fabric) for device, fabric in zip(devices, fabrics, strict=True)]
     return NodeTopology(
         gpus=gpus,
-        pcie=_pcie_ancestors(devices),
+        pcie=_of_pairs(devices, _pcie_ancestor),
         nvlinks=links_of_pairs(ports),
         nvswitch=through_nvswitch(ports),
         nvlinks_complete=all_known(ports),
         nics=sysfs.find_nics(sysfs_root, pci_devices),
         clique=_clique(devices, fabrics),
+        p2p=_of_pairs(devices, _peer_access),
     )
 
 
@@ -315,25 +330,53 @@ def _address(pci_info: Any) -> str | None:
     return f"{pci_info.domain:04x}:{pci_info.bus:02x}:{pci_info.device:02x}.0"
 
 
-def _pcie_ancestors(devices: Sequence[_Device]) -> tuple[Ancestors, ...]:
-    matrix: list[list[PcieAncestor | None]] = [[None] * len(devices) for _ in devices]
+def _of_pairs(
+    devices: Sequence[_Device], read: Callable[[_Device, _Device], _Cell | None]
+) -> tuple[tuple[_Cell | None, ...], ...]:
+    """What is read of each pair, as a symmetric matrix; None for a GPU and itself."""
+    matrix: list[list[_Cell | None]] = [[None] * len(devices) for _ in devices]
     for second in devices:
         for first in devices[: second.index]:
-            ancestor = _pcie_ancestor(first, second)
-            matrix[first.index][second.index] = matrix[second.index][first.index] = ancestor
+            matrix[first.index][second.index] = matrix[second.index][first.index] = read(first, second)
     return tuple(tuple(row) for row in matrix)
 
 
 def _pcie_ancestor(first: _Device, second: _Device) -> PcieAncestor | None:
+    return _ANCESTORS.get(_ask_of_pair(pynvml.nvmlDeviceGetTopologyCommonAncestor, first, second))
+
+
+def _peer_access(first: _Device, second: _Device) -> bool | None:
+    """Whether the two can reach one another's memory: both reading and writing, over whichever link.
+
+    A driver that denies it, and yet says that NVLink gives it, contradicts itself.
+    """
+    known = [_p2p_status(first, second, kind) for kind in (_P2P_READ, pynvml.NVML_P2P_CAPS_INDEX_WRITE)]
+    if False in known:
+        return None if _p2p_status(first, second, pynvml.NVML_P2P_CAPS_INDEX_NVLINK) else False
+    return None if None in known else True
+
+
+def _p2p_status(first: _Device, second: _Device, kind: int) -> bool | None:
+    status = _ask_of_pair(pynvml.nvmlDeviceGetP2PStatus, first, second, kind)
+    if status == pynvml.NVML_P2P_STATUS_OK:
+        return True
+    return False if status in _NO_P2P else None
+
+
+def _ask_of_pair(function: Callable[..., Any], first: _Device, second: _Device, *arguments: Any) -> Any:
+    """What NVML answers of two GPUs, or None where it does not.
+
+    Raises:
+        SourceError: the driver went away.
+    """
     if first.gone is not None or second.gone is not None:
         return None
     try:
-        level = pynvml.nvmlDeviceGetTopologyCommonAncestor(first.handle, second.handle)
+        return function(first.handle, second.handle, *arguments)
     except _DRIVER_GONE as error:
         raise _driver_gone(error) from error
     except pynvml.NVMLError:
         return None  # if a GPU is lost: which of the two is not said here, their own calls tell
-    return _ANCESTORS.get(level)
 
 
 def _ports(device: _Device, indices: Mapping[str, int], fabric: _Fabric | None) -> Ports:

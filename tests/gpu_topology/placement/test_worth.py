@@ -1,5 +1,7 @@
 """What sets are worth on machines that people know."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -44,6 +46,18 @@ def test_bridged_cards_are_fast_in_pairs_only() -> None:
     assert best_bandwidth(bridged_pairs(), 2) == pytest.approx(274.8)
     assert best_bandwidth(bridged_pairs(), 3) < 30
     assert best_bandwidth(bridged_pairs(), 4) < 30
+
+
+def test_pairs_without_peer_access_are_worth_less_and_meet_no_requirement_of_links() -> None:
+    """Cards 0 and 1 are bridged, and nobody may use the bridge."""
+    bridged = bridged_pairs()
+    size = range(len(bridged))
+    p2p = tuple(tuple(False if {i, j} == {0, 1} else None for j in size) for i in size)
+    tables = tables_of(replace(bridged, p2p=p2p))
+    broken, whole = mask_of([0, 1]), mask_of([2, 3])
+    assert tables.worth(broken) < tables.worth(mask_of([0, 2])) < tables.worth(whole)
+    assert list(tables.meets(Require.NVLINK, np.array([broken, whole]))) == [False, True]
+    assert not tables.worth(broken).locality & Locality.PCIE_SWITCH
 
 
 def test_an_nvswitch_makes_all_sets_of_a_size_equally_fast() -> None:

@@ -14,17 +14,22 @@ from topology_agent.device_plugin.proxy import REGISTRATION_SOCKET_NAME
 
 
 @contextmanager
-def enforcing(gpu_node: GpuNode, empty_sysfs: Path) -> Iterator[tuple[ChildProcess, ChildProcess]]:
+def enforcing(
+    gpu_node: GpuNode, empty_sysfs: Path, *, trust_records: bool = False
+) -> Iterator[tuple[ChildProcess, ChildProcess]]:
     """Run the agent and, behind it, NVIDIA's plugin on a node that has none yet.
 
     Args:
         gpu_node: where.
         empty_sysfs: as for `topology_agent`.
+        trust_records: whether the sets that are recorded on pods are given.
 
     Yields:
         The agent and the plugin, once the node says that its GPUs are given as scored.
     """
     options = ["--enforce", "--device-plugin-folder", str(gpu_node.node.device_plugins)]
+    if trust_records:
+        options.append("--trust-records")
     agent = topology_agent(gpu_node, empty_sysfs, options)
     plugin = nvidia_device_plugin(gpu_node.node, gpu_node.driver, kubelet_socket=REGISTRATION_SOCKET_NAME)
     with agent, plugin:

@@ -1,8 +1,9 @@
 """Pods as the API server has them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gpu_topology.contract import ASSIGNED_ANNOTATION, Assignment, encode_assignment
 from gpu_topology.request import GPU_RESOURCE, ContainerKind, ContainerRequest, GpuRequest
 
 
@@ -24,6 +25,13 @@ def api_pod(
         },
         "status": {"phase": "Pending"} | ({"containerStatuses": [{"name": "main"}]} if started else {}),
     }
+
+
+def record(name: str, **containers: Sequence[str]) -> dict[str, str]:
+    """The annotation by which the extender records which GPUs it has chosen for the containers of a pod."""
+    chosen = tuple((container, tuple(uuids)) for container, uuids in containers.items())
+    assignment = Assignment(f"uid-{name}", "n", chosen, bandwidth_gbps=None, enforced=True)
+    return {ASSIGNED_ANNOTATION: encode_assignment(assignment)}
 
 
 def _containers(request: GpuRequest, *, main: bool) -> list[dict[str, Any]]:

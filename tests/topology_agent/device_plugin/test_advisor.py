@@ -9,12 +9,12 @@ from gpu_topology.errors import SourceError
 from gpu_topology.placement import WorthModel, WorthModels, assess, tables_of
 from gpu_topology.request import ContainerRequest, GpuRequest
 from gpu_topology.topology import NodeTopology
-from tests.topology_agent.device_plugin.pods import api_pod
+from tests.topology_agent.device_plugin.pods import api_pod, record
 from topology_agent.device_plugin.advisor import Advisor
 from topology_agent.device_plugin.decide import Question
-from topology_agent.device_plugin.pods import PodCache
 from topology_agent.kubelet.listing import ContainerListing, Listing
 from topology_agent.occupancy import Occupancy
+from topology_agent.pods import PodCache
 from topology_agent.profiles import load_machine
 from topology_agent.report import NodeReport
 from topology_agent.simulation import with_uuids
@@ -49,10 +49,9 @@ def report(topology: NodeTopology | None = TOPOLOGY, *out_of_service: int) -> No
 
 
 def pods(*recorded: str) -> PodCache:
-    cache = PodCache()
+    cache = PodCache(trust_records=True)
     request = GpuRequest((ContainerRequest("main", len(recorded)),))
-    uuids = ", ".join(f'"{uuid}"' for uuid in recorded)
-    cache.changed(api_pod("a", request, {"gpu-scheduler/assigned": f'{{"main": [{uuids}]}}'}))
+    cache.changed(api_pod("a", request, record("a", main=recorded)))
     return cache
 
 

@@ -14,12 +14,12 @@ from gpu_topology.placement import WorthModels
 from gpu_topology.request import ContainerRequest, GpuRequest
 from tests.topology_agent.device_plugin.fake_device_manager import FakeDeviceManager
 from tests.topology_agent.device_plugin.fake_vendor_plugin import FakeVendorPlugin
-from tests.topology_agent.device_plugin.pods import api_pod
-from tests.topology_agent.fake_cluster import FakeCluster
+from tests.topology_agent.device_plugin.pods import api_pod, record
 from tests.topology_agent.fake_kubelet import FakeKubelet
 from topology_agent.device_plugin.enforcement import Enforcement
 from topology_agent.kubelet.client import PodResourcesClient
 from topology_agent.occupancy import Occupancy
+from topology_agent.pods import PodCache
 from topology_agent.profiles import load_machine
 from topology_agent.real_node import RealNode
 from topology_agent.report import NodeReport
@@ -53,13 +53,13 @@ def test_the_generated_code_is_what_its_source_generates(tmp_path: Path) -> None
 
 
 async def test_the_agent_says_that_the_set_is_enforced_once_it_is(tmp_path: Path) -> None:
-    """And knows the pods from the API server: here a record that only it has."""
-    record = f'{{"main": ["{UUIDS[1]}", "{UUIDS[6]}"]}}'
-    cluster = FakeCluster(pods=[api_pod("a", PAIR, {"gpu-scheduler/assigned": record})])
+    """And heeds what is known of the pods: here a record."""
+    pods = PodCache(trust_records=True)
+    pods.replaced([api_pod("a", PAIR, record("a", main=[UUIDS[1], UUIDS[6]]))])
     reports: list[NodeReport] = []
     listed = FakeKubelet(tmp_path / "pod-resources.sock")
     async with FakeDeviceManager(tmp_path, listed) as kubelet, listed, PodResourcesClient(listed.socket) as client:
-        enforcement = Enforcement(cluster, "n", client, tmp_path, WorthModels())  # type: ignore[arg-type]  # a fake
+        enforcement = Enforcement(pods, client, tmp_path, WorthModels())
         node = RealNode(lambda: Reading(TOPOLOGY), client, reports.append, settle_seconds=0)
         node.allocation = enforcement.allocation
         await node.look_at_hardware()
@@ -79,7 +79,7 @@ async def test_plugins_may_register_only_once_the_hardware_is_known(tmp_path: Pa
     """A pod that comes at once is not to get less than it was promised."""
     listed = FakeKubelet(tmp_path / "pod-resources.sock")
     async with FakeDeviceManager(tmp_path, listed) as kubelet, listed, PodResourcesClient(listed.socket) as client:
-        enforcement = Enforcement(FakeCluster(), "n", client, tmp_path, WorthModels())  # type: ignore[arg-type]  # a fake
+        enforcement = Enforcement(PodCache(), client, tmp_path, WorthModels())
         task = asyncio.create_task(enforcement.run())
         async with FakeVendorPlugin(tmp_path, UUIDS) as plugin:
             await asyncio.sleep(0.1)

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from gpu_topology.request import Communication, ContainerKind, ContainerRequest, GpuRequest, Wishes
 from topology_agent.device_plugin.identify import identify, unexplained
-from topology_agent.device_plugin.pods import GpuPod
 from topology_agent.kubelet.listing import ContainerListing
+from topology_agent.pods import GpuPod
 
 INIT, SIDECAR, MAIN = ContainerKind
 

@@ -49,15 +49,25 @@ def test_without_enforcing_some_get_less(gpu_node_of: NodeOf) -> None:
 
 def test_a_recorded_set_is_what_the_pod_gets(gpu_node: GpuNode, tmp_path: Path) -> None:
     """Whichever it is: here any of the free ones."""
-    with enforcing(gpu_node, tmp_path):
+    with enforcing(gpu_node, tmp_path, trust_records=True):
         all_given = list(stream(gpu_node, PODS // 2, Random(1).sample))
     assert [given.gpus for given in all_given] == [tuple(sorted(given.recorded)) for given in all_given]
+
+
+def test_a_recorded_set_is_nothing_to_an_agent_that_does_not_trust_it(gpu_node: GpuNode, tmp_path: Path) -> None:
+    """The worst pair is recorded, and the best is given."""
+    with enforcing(gpu_node, tmp_path):
+        create(gpu_node, "sly", 2, (0, 5))
+        gpu_node.wait_until_held(lambda held: "sly" in held)
+        given = Given(tuple(range(8)), gpu_node.held()["sly"], (0, 5))
+    assert keeps_promise(gpu_node.topology, given)
+    assert not keeps_promise(gpu_node.topology, given._replace(gpus=given.recorded))
 
 
 def test_in_bursts_of_equal_pods_each_gets_its_own_recorded_set(gpu_node: GpuNode, tmp_path: Path) -> None:
     """So each was told from the others: the records are all different, and the kubelet admits pods in any order."""
     random, expected, got = Random(2), dict[str, tuple[int, ...]](), dict[str, tuple[int, ...]]()
-    with enforcing(gpu_node, tmp_path):
+    with enforcing(gpu_node, tmp_path, trust_records=True):
         for burst in range(BURSTS):
             order = random.sample(range(8), 8)
             pods = {f"burst-{burst}-{number}": order[2 * number : 2 * number + 2] for number in range(4)}

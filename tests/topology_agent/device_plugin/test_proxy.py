@@ -15,13 +15,13 @@ from gpu_topology.placement import assess, tables_of
 from gpu_topology.request import GPU_RESOURCE, ContainerKind, ContainerRequest, GpuRequest
 from tests.topology_agent.device_plugin.fake_device_manager import FakeDeviceManager
 from tests.topology_agent.device_plugin.fake_vendor_plugin import LATER_FIELD, FakeVendorPlugin
-from tests.topology_agent.device_plugin.pods import api_pod
+from tests.topology_agent.device_plugin.pods import api_pod, record
 from tests.topology_agent.fake_kubelet import FakeKubelet
 from topology_agent.device_plugin.advisor import Advisor
-from topology_agent.device_plugin.pods import PodCache
 from topology_agent.device_plugin.proxy import REGISTRATION_SOCKET_NAME, Proxy
 from topology_agent.kubelet.client import PodResourcesClient
 from topology_agent.occupancy import Occupancy
+from topology_agent.pods import PodCache
 from topology_agent.profiles import load_machine
 from topology_agent.report import NodeReport
 from topology_agent.simulation import with_uuids
@@ -89,7 +89,7 @@ async def node(folder: Path, *, hardware: bool = True) -> AsyncIterator[Node]:
         await listed.stop()
         await listed.start()  # the device manager has emptied the folder
         async with PodResourcesClient(listed.socket) as client:
-            pods = PodCache()
+            pods = PodCache(trust_records=True)
             advisor = Advisor(client, pods)
             topology = encode_topology(TOPOLOGY) if hardware else None
             advisor.heard(NodeReport(topology, Occupancy(None), Allocation.BEST))
@@ -164,14 +164,14 @@ async def test_the_pod_being_served_is_told_from_those_beside_it(tmp_path: Path)
         there.listed.pods["default/early"] = {"main": []}
         there.pods.changed(api_pod("early", train(2), started=True))
         recorded = [UUIDS[1], UUIDS[6]]
-        pod = there.create("a", request, **{"gpu-scheduler/assigned": f'{{"c0": ["{recorded[0]}", "{recorded[1]}"]}}'})
+        pod = there.create("a", request, **record("a", c0=recorded))
         assert await there.kubelet.admit(pod, request, others=["log-shipper"]) == {"c0": sorted(recorded)}
 
 
 async def test_a_pod_whose_news_come_late_is_waited_for(tmp_path: Path) -> None:
     """The kubelet's watch may be ahead of ours by milliseconds."""
     request = train(2)
-    assigned = {"gpu-scheduler/assigned": f'{{"c0": ["{UUIDS[1]}", "{UUIDS[6]}"]}}'}
+    assigned = record("late", c0=[UUIDS[1], UUIDS[6]])
     async with node(tmp_path) as there, there.plugin():
         await there.kubelet.healthy(8)
         admitted = asyncio.create_task(there.kubelet.admit("default/late", request))
