@@ -17,6 +17,7 @@ from benchmarks import enforcement as enforced
 from benchmarks import latency as latencies
 from benchmarks import placement as placements
 from benchmarks import publishing as published
+from benchmarks import throughput as throughputs
 from benchmarks.served_extender import LOOPBACK, configuration
 from benchmarks.simulation import commands as experiments
 from benchmarks.synthetic_cluster import published_nodes
@@ -88,6 +89,21 @@ def placement(*, as_json: Json = False) -> None:
     """Time and memory of placement's tables and answers, and lines a second of `gputopo place --batch`."""
     figures = placements.measure()
     _console(as_json=as_json).print(placements.table(figures))
+    _finish(figures, as_json=as_json)
+
+
+@app.command()
+def throughput(
+    *,
+    sizes: Annotated[list[int] | None, typer.Option("--nodes", help="Number of nodes; may be repeated.")] = None,
+    pods: Annotated[int, typer.Option(min=10, help="Pods that wait.")] = throughputs.PODS,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs of each variant.")] = throughputs.ROUNDS,
+    as_json: Json = False,
+) -> None:
+    """Pods that a real kube-scheduler binds in a second: without an extender, with one without policy, with ours."""
+    console = _console(as_json=as_json)
+    figures = throughputs.measure(sizes or throughputs.SIZES, pods, rounds, console.print)
+    console.print(*throughputs.tables(figures))
     _finish(figures, as_json=as_json)
 
 

@@ -21,6 +21,8 @@ from topology_agent.simulation import with_uuids
 
 MACHINES: Final = ("dgx-1v", "dgx-a100", "hgx-h100", "pcie-8", "bridged-pairs-8", "gb200-tray")
 """The profiles that a synthetic cluster cycles through."""
+HELD_SHARES: Final = (0.0, 0.3, 0.6)
+"""Shares of the GPUs that are held."""
 
 
 def node_names(count: int) -> list[str]:
@@ -28,17 +30,25 @@ def node_names(count: int) -> list[str]:
     return [f"gpu-pool-a-{index:05d}.eu-central.example" for index in range(count)]
 
 
-def published_nodes(count: int, machines: Sequence[str] = MACHINES, seed: int = 0) -> Iterator[dict[str, Any]]:
+def published_nodes(
+    count: int, machines: Sequence[str] = MACHINES, seed: int = 0, held_shares: Sequence[float] = HELD_SHARES
+) -> Iterator[dict[str, Any]]:
     """Nodes as the API server shows them when their agents have published topology and state.
 
     Each node has GPUs with UUIDs of its own, so that no two topology annotations are equal, as in a real cluster. A
     random part of its GPUs is held.
+
+    Args:
+        count: how many nodes.
+        machines: the profiles that they cycle through.
+        seed: of what is random.
+        held_shares: shares of a node's GPUs that are held, on average; drawn for each GPU.
     """
     chooser = random.Random(seed)
     kinds = cycle([load_machine(name) for name in machines])
     for name, machine in zip(node_names(count), islice(kinds, count), strict=True):
         topology = encode_topology(with_uuids(machine, name))
-        held = [gpu for gpu in range(len(machine)) if chooser.random() < chooser.choice((0.0, 0.3, 0.6))]
+        held = [gpu for gpu in range(len(machine)) if chooser.random() < chooser.choice(held_shares)]
         state = NodeState(
             topology_hash=topology_hash(topology),
             sequence=1,

@@ -110,6 +110,7 @@ class ControlPlane:
         kubeconfig: Path | None = None,
         name: str = "kube-scheduler",
         arguments: Sequence[str] = (),
+        port: int | None = None,
     ) -> ChildProcess:
         """Start a real kube-scheduler and wait until its caches have synced.
 
@@ -121,6 +122,7 @@ class ControlPlane:
             kubeconfig: Whom the scheduler is; None for `system:kube-scheduler`, which RBAC knows.
             name: Its name in errors, and of its configuration and log.
             arguments: Further flags.
+            port: Where it serves /metrics, over TLS; None for any free port.
 
         Raises:
             ProcessError: It does not become ready.
@@ -129,7 +131,7 @@ class ControlPlane:
         kubeconfig = kubeconfig or self.kubeconfig(SCHEDULER_USER)
         path = self.folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(_scheduler_configuration(configuration, kubeconfig)))
-        return self._running.enter_context(self._scheduler(name, path, arguments))
+        return self._running.enter_context(self._scheduler(name, path, arguments, port or free_ports(1)[0]))
 
     def _etcd(self, clients: str, peers: str) -> ChildProcess:
         command = [
@@ -170,8 +172,7 @@ class ControlPlane:
         log = self.folder / "kube-apiserver.log"
         return ChildProcess("kube-apiserver", command, log=log, ready=self.client.ready)
 
-    def _scheduler(self, name: str, configuration: Path, arguments: Sequence[str]) -> ChildProcess:
-        (port,) = free_ports(1)
+    def _scheduler(self, name: str, configuration: Path, arguments: Sequence[str], port: int) -> ChildProcess:
         command = [
             str(binary("kube-scheduler")),
             f"--config={configuration}",

@@ -41,13 +41,21 @@ class Extended:
         seed: of kube-scheduler's ties.
         allocation: who chooses the GPUs inside the nodes, as the agents publish it.
         in_tree: the score of kube-scheduler's own plugins, from a node's capacity, what its pods ask for, and the pod.
+        max_candidates: how many nodes filter passes on at most; 0: all.
     """
 
-    def __init__(self, seed: int, allocation: Allocation, in_tree: InTreeScore = default_score) -> None:
+    def __init__(
+        self,
+        seed: int,
+        allocation: Allocation,
+        in_tree: InTreeScore = default_score,
+        max_candidates: int = MOST_CANDIDATES,
+    ) -> None:
         self._random = Random(seed)
         self._in_tree = in_tree
         self._agents = _Agents(allocation)
         self._weight = extender_weight()
+        self._max_candidates = max_candidates
         self._ledger = Ledger()
 
     @classmethod
@@ -70,7 +78,8 @@ class Extended:
         if not self._ledger.knowledge():
             self._ledger.replace_nodes(self._agents.publication(node) for node in cluster.nodes.values())
         feasible = [node.name for node in cluster.feasible(resources)]
-        passed = filter_nodes(self._ledger, request, feasible, limit=MOST_CANDIDATES, turn=crc32(pod.encode())).passed
+        turn = crc32(pod.encode())
+        passed = filter_nodes(self._ledger, request, feasible, limit=self._max_candidates, turn=turn).passed
         if not passed:
             return None
         nodes = [cluster.nodes[name] for name in passed]
