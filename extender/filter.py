@@ -11,7 +11,8 @@ from gpu_topology.placement import Refusal, RefusalKind
 from gpu_topology.request import GpuRequest
 
 TOPOLOGY_UNKNOWN: Final = "topology-unknown"
-"""The kind of the one refusal that is not placement's."""
+FAILING_NODE: Final = "failing-node"
+"""The kinds of the refusals that are not placement's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ def filter_nodes(
     """Decide which nodes can serve a pod.
 
     A pod without GPUs passes everywhere. A node of which too little is known passes, behind all known ones, unless the
-    pod has a hard wish, which nobody could promise to keep there.
+    pod has a hard wish, which nobody could promise to keep there. A node where GPU pods have failed of late passes
+    behind all others, and one that is left out for it does not pass.
 
     Args:
         ledger: the books.
@@ -61,12 +63,14 @@ def filter_nodes(
     tiers = [tier.names for tier in judged.tiers]
     if not hard:
         tiers.extend(nodes for _, nodes in judged.unknown)
+    tiers.extend(judged.suspect)
     able = sum(map(len, tiers))
     passed = _best(tiers, limit or able, turn)
     return FilterResult(
         passed=passed,
         failed=_reasons(judged, unresolvable=False) | (_unknown_reasons(judged) if hard else {}),
-        unresolvable=_reasons(judged, unresolvable=True),
+        unresolvable=_reasons(judged, unresolvable=True)
+        | {name: reason for reason, nodes in judged.left_out for name in nodes},
         left_out=able - len(passed),
         refusals=_kinds(judged, hard=hard),
         best=judged.best,
@@ -108,4 +112,5 @@ def _kinds(judged: Judged, *, hard: bool) -> Counter[str]:
         kinds[str(refusal.kind)] += len(nodes)
     if hard:
         kinds[TOPOLOGY_UNKNOWN] += sum(len(nodes) for _, nodes in judged.unknown)
+    kinds[FAILING_NODE] += sum(len(nodes) for _, nodes in judged.left_out)
     return +kinds

@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from extender.bookings import expect, expect_slices
 from extender.demand import LearntDemand
+from extender.failures import Verdict
 from extender.groups import Group, Groups, Situation, Unknown
 from extender.offers import Market, Offer
 from extender.pods import BoundPod, bound_pod_of, identity_of
@@ -67,9 +68,13 @@ class Ledger:
     Args:
         models: how the worth of a set of GPUs is computed.
         demand: the request sizes that are expected next; None: learnt from the pods.
+
+    Attributes:
+        standings: the nodes where GPU pods keep failing, and what is to be thought of them; whoever watches them says.
     """
 
     def __init__(self, models: WorthModels = RING_EVERYWHERE, demand: Demand | None = None) -> None:
+        self.standings = dict[str, Verdict]()
         self._demand = LearntDemand(demand)
         self._market = Market(self._demand.current)
         self._reader = ReportReader(models)
@@ -163,6 +168,11 @@ class Ledger:
     def knowledge(self) -> Counter[Knowledge]:
         """How many nodes are known, or unknown for which kind of reason."""
         return Counter(book.report.knowledge for book in self._books.values())
+
+    def count_gpu_nodes(self) -> int:
+        """How many nodes have GPUs, by their kubelet or their agent."""
+        reports = [book.report for book in self._books.values()]
+        return sum(bool(report.allocatable) or report.machine is not None for report in reports)
 
     def _put(self, key: str, pod: BoundPod | None) -> None:
         before = self._pods.pop(key, None)
