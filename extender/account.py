@@ -1,12 +1,15 @@
 """What the books say of a node, for a person or a program that wants to look."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from extender.book import NodeBook
+from extender.failures import Standing, Verdict
 from extender.groups import Situation
 from extender.ledger import Ledger
 from gpu_topology.placement import gpus_of
+
+_GOOD: Final = Verdict(Standing.GOOD, "")
 
 
 def account_of(ledger: Ledger, node: str) -> dict[str, Any] | None:
@@ -14,6 +17,8 @@ def account_of(ledger: Ledger, node: str) -> dict[str, Any] | None:
 
     - `node`: its name.
     - `knowledge`, `problem`: whether its GPUs are known, and if not, why not.
+    - `standing`, `standing_reason`, `left_out_until`: whether GPU pods keep failing there (`extender.failures`), why it
+      is not good, and until when it gets none; the last two null otherwise.
     - `sequence`: of the agent's report that the books rest on; null without one.
     - `free`, `usable`: indices of the GPUs that a pod could get now, and that are healthy; null where unknown.
     - `held`: pod to the GPUs that the report says it has.
@@ -24,10 +29,10 @@ def account_of(ledger: Ledger, node: str) -> dict[str, Any] | None:
     - `expected_slices`: pod to resource to the number of slices that it is thought to get.
     """
     book = ledger.book(node)
-    return None if book is None else _account(node, book)
+    return None if book is None else _account(node, book, ledger.standings.get(node, _GOOD))
 
 
-def _account(node: str, book: NodeBook) -> dict[str, Any]:
+def _account(node: str, book: NodeBook, verdict: Verdict) -> dict[str, Any]:
     state = book.report.state
     situation = book.group if isinstance(book.group, Situation) else None
     held: dict[str, list[int]] = {}
@@ -37,6 +42,9 @@ def _account(node: str, book: NodeBook) -> dict[str, Any]:
         "node": node,
         "knowledge": book.report.knowledge.value,
         "problem": book.report.problem,
+        "standing": verdict.standing.value,
+        "standing_reason": verdict.reason or None,
+        "left_out_until": None if verdict.until is None else verdict.until.isoformat(timespec="seconds"),
         "sequence": state.sequence if state else None,
         "free": gpus_of(situation.free) if situation else None,
         "usable": gpus_of(situation.usable) if situation else None,

@@ -20,7 +20,7 @@ def advice_about(ledger: Ledger, request: GpuRequest, judged: Judged) -> list[st
         request: what the pod asks for, at least one GPU or a part of one.
         judged: all nodes, judged for it.
     """
-    able = sum(len(tier.names) for tier in judged.tiers)
+    able = sum(len(tier.names) for tier in judged.tiers) + sum(map(len, judged.suspect))
     if not request.wishes.are_hard:
         able += sum(len(nodes) for _, nodes in judged.unknown)
     if able:
@@ -31,9 +31,10 @@ def advice_about(ledger: Ledger, request: GpuRequest, judged: Judged) -> list[st
     wishful = _names_of(judged, short=False)
     advice = [*_lower(ledger, request, wishful), *_wait_for_gpus(ledger, request, short)]
     advice += _wait_for_others(ledger, request, wishful)
-    if not advice:
+    failing = [*_see_to_failing(judged)]
+    if not advice and not failing:
         advice.append("no node of known topology could serve it, even if it were empty: ask for less")
-    return [*advice, *_no_eviction(wishful), *_report(judged)]
+    return [*advice, *failing, *_no_eviction(wishful), *_report(judged)]
 
 
 def _names_of(judged: Judged, *, short: bool) -> list[str]:
@@ -105,6 +106,15 @@ def _no_eviction(names: Sequence[str]) -> Iterator[str]:
         yield (
             f"a higher priority does not help on the {_nodes(len(names))} with enough free GPUs: kube-scheduler evicts "
             "pods only where there are too few"
+        )
+
+
+def _see_to_failing(judged: Judged) -> Iterator[str]:
+    out = [node for _, nodes in judged.left_out for node in nodes]
+    if out:
+        yield (
+            f"see to the driver, the GPUs and the device plugin on {_nodes(len(out))} where GPU pods keep failing, "
+            f"such as {min(out)}; after a pause GPU pods are placed there again"
         )
 
 

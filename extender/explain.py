@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from extender.advice import advice_about
 from extender.decisions import REMEMBERED_PODS, Decision, Filtered, Preempted, Prioritized
-from extender.filter import TOPOLOGY_UNKNOWN
+from extender.filter import FAILING_NODE, TOPOLOGY_UNKNOWN
 from extender.groups import Situation
 from extender.ledger import Ledger
 from extender.ranking import Judged, judge
@@ -55,6 +55,7 @@ def explanation_of(ledger: Ledger, decision: Decision, now: datetime) -> dict[st
         "refused": [
             *_refused(ledger, [each for each in judged.refused if each[0].kind is not RefusalKind.TOO_FEW_FREE]),
             *(_unknown(judged) if request.wishes.are_hard else ()),
+            *(_group(nodes, FAILING_NODE, reason) for reason, nodes in judged.left_out),
         ],
         "best": _best(ledger, request, judged.best),
         "advice": advice_about(ledger, request, judged) if not request.is_empty else [],
@@ -99,6 +100,8 @@ def _able(ledger: Ledger, request: GpuRequest, judged: Judged) -> list[dict[str,
     groups = [_group(nodes, None, reason) for reason, nodes in by_reason.items()]
     if not request.wishes.are_hard:
         groups += [_group(nodes, None, f"only where no other can: {problem}") for problem, nodes in judged.unknown]
+    doubtful = [node for nodes in judged.suspect for node in nodes]
+    groups += [_group([node], None, f"only where no other can: {ledger.standings[node].reason}") for node in doubtful]
     return groups
 
 

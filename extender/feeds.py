@@ -5,13 +5,16 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from extender.ledger import Ledger
+from extender.outcomes import outcomes_of
 from extender.pods import bound_pod_of, identity_of
 from gpu_topology.contract import STATE_ANNOTATION, TOPOLOGY_ANNOTATION
 from gpu_topology.request import GPU_RESOURCE
+from kubernetes_api import Handler
 
-_POD_METADATA: Final = ("namespace", "name", "uid", "annotations")
+_POD_METADATA: Final = ("namespace", "name", "uid", "annotations", "ownerReferences", "deletionTimestamp")
+_STATUSES: Final = ("initContainerStatuses", "containerStatuses")
+_CONTAINER_STATUS: Final = ("name", "state", "lastState", "allocatedResourcesStatus")
 _CONTAINER: Final = ("name", "resources", "restartPolicy")
-_STATUS: Final = ("allocatedResourcesStatus",)
 
 
 def trimmed_node(node: dict[str, Any]) -> dict[str, Any]:
@@ -29,9 +32,9 @@ def trimmed_node(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def trimmed_pod(pod: dict[str, Any]) -> dict[str, Any]:
-    """What the books read of a pod: no more than its name if it holds no GPU, as most do."""
+    """What is read of a pod: no more than its name if it never held a GPU, as most do."""
     metadata = _only(pod["metadata"], _POD_METADATA)
-    if bound_pod_of(pod) is None:
+    if bound_pod_of(pod) is None and not outcomes_of(pod):
         return {"metadata": {key: metadata.get(key) for key in ("namespace", "name", "uid")}}
     spec, status = pod["spec"], pod.get("status") or {}
     return {
@@ -41,8 +44,10 @@ def trimmed_pod(pod: dict[str, Any]) -> dict[str, Any]:
             "initContainers": [_only(container, _CONTAINER) for container in spec.get("initContainers") or ()],
             "containers": [_only(container, _CONTAINER) for container in spec.get("containers") or ()],
         },
-        "status": _only(status, ("phase", "conditions"))
-        | {"containerStatuses": [_only(container, _STATUS) for container in status.get("containerStatuses") or ()]},
+        "status": {
+            **_only(status, ("phase", "reason", "startTime", "conditions")),
+            **{key: [_only(each, _CONTAINER_STATUS) for each in status.get(key) or ()] for key in _STATUSES},
+        },
     }
 
 
@@ -99,3 +104,25 @@ class PodFeed:
         """A pod is gone."""
         pod = identity_of(obj)
         self._ledger.forget_pod(pod.key, pod.uid)
+
+
+class Feeds:
+    """A `kubernetes_api.Handler` that hands on to several, in this order."""
+
+    def __init__(self, *handlers: Handler) -> None:
+        self._handlers = handlers
+
+    def replaced(self, objects: list[dict[str, Any]]) -> None:
+        """These are all the objects."""
+        for handler in self._handlers:
+            handler.replaced(objects)
+
+    def changed(self, obj: dict[str, Any]) -> None:
+        """An object was added or changed."""
+        for handler in self._handlers:
+            handler.changed(obj)
+
+    def deleted(self, obj: dict[str, Any]) -> None:
+        """An object is gone."""
+        for handler in self._handlers:
+            handler.deleted(obj)

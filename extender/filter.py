@@ -13,9 +13,9 @@ from gpu_topology.placement import Refusal, RefusalKind
 from gpu_topology.request import GpuRequest
 
 TOPOLOGY_UNKNOWN: Final = "topology-unknown"
-"""The kind of a refusal that is not placement's: nobody could promise to keep the pod's hard wish."""
+FAILING_NODE: Final = "failing-node"
 PODS_ON_THEIR_WAY: Final = "pods-on-their-way"
-"""Likewise: other pods may be about to take the GPUs that the pod needs."""
+"""The kinds of the refusals that are not placement's."""
 _WAITS: Final = "other pods may be about to take the GPUs here that it needs; it is tried again once that is known"
 
 
@@ -54,7 +54,8 @@ def filter_nodes(  # noqa: PLR0913  each of the last three has a default and a n
     """Decide which nodes can serve a pod.
 
     A pod without GPUs passes everywhere. A node of which too little is known passes, behind all known ones, unless the
-    pod has a hard wish, which nobody could promise to keep there.
+    pod has a hard wish, which nobody could promise to keep there. A node where GPU pods have failed of late passes
+    behind all others, and one that is left out for it does not pass.
 
     Args:
         ledger: the books.
@@ -72,19 +73,19 @@ def filter_nodes(  # noqa: PLR0913  each of the last three has a default and a n
     judged = judge(ledger, request, names)
     hard = request.wishes.are_hard
     tiers = [tier.names for tier in judged.tiers]
-    able = [name for tier in tiers for name in tier]
-    if hard:
-        tiers = _sure(ledger, request, tiers, on_their_way)
-    else:
+    if not hard:
         tiers.extend(nodes for _, nodes in judged.unknown)
-        able.extend(name for _, nodes in judged.unknown for name in nodes)
-    passed = _best(tiers, limit or len(able), turn)
-    waiting = {} if passed else dict.fromkeys(able, _WAITS)
+    tiers.extend(judged.suspect)
+    able = sum(map(len, tiers))
+    sure = _sure(ledger, request, tiers, on_their_way) if hard else tiers
+    passed = _best(sure, limit or able, turn)
+    waiting = {} if passed else {name: _WAITS for tier in tiers for name in tier}
+    left_out = {name: reason for reason, nodes in judged.left_out for name in nodes}
     return FilterResult(
         passed=passed,
         failed=_reasons(judged, unresolvable=False) | (_unknown_reasons(judged) if hard else {}),
-        unresolvable=_reasons(judged, unresolvable=True) | waiting,
-        left_out=len(able) - len(passed) - len(waiting),
+        unresolvable=_reasons(judged, unresolvable=True) | left_out | waiting,
+        left_out=able - len(passed) - len(waiting),
         refusals=_kinds(judged, hard=hard) + Counter({PODS_ON_THEIR_WAY: len(waiting)}),
         best=judged.best,
     )
@@ -139,4 +140,5 @@ def _kinds(judged: Judged, *, hard: bool) -> Counter[str]:
         kinds[str(refusal.kind)] += len(nodes)
     if hard:
         kinds[TOPOLOGY_UNKNOWN] += sum(len(nodes) for _, nodes in judged.unknown)
+    kinds[FAILING_NODE] += sum(len(nodes) for _, nodes in judged.left_out)
     return +kinds

@@ -33,6 +33,7 @@ from typing import Any, Final
 from extender.book import NodeBook
 from extender.bookings import expect, expect_slices
 from extender.demand import LearntDemand
+from extender.failures import Verdict
 from extender.findings import Finding, Witnesses, allotments
 from extender.groups import Group, Groups, Situation, Unknown
 from extender.offers import Market, Offer
@@ -59,6 +60,7 @@ class Ledger:
         trusts_records: whether what is recorded on pods of chosen GPUs was surely written by an extender.
 
     Attributes:
+        standings: the nodes where GPU pods keep failing, and what is to be thought of them; whoever watches them says.
         tell: called with what is found out about what was expected; does nothing unless somebody is put here.
         unsettled: nodes with pods of which only the number of GPUs is known, not which.
     """
@@ -70,6 +72,7 @@ class Ledger:
         *,
         trusts_records: bool = False,
     ) -> None:
+        self.standings = dict[str, Verdict]()
         self._trusts_records = trusts_records
         self._demand = LearntDemand(demand)
         self._market = Market(self._demand.current)
@@ -209,6 +212,11 @@ class Ledger:
     def knowledge(self) -> Counter[Knowledge]:
         """How many nodes are known, or unknown for which kind of reason."""
         return Counter(book.report.knowledge for book in self._books.values())
+
+    def count_gpu_nodes(self) -> int:
+        """How many nodes have GPUs, by their kubelet or their agent."""
+        reports = [book.report for book in self._books.values()]
+        return sum(bool(report.allocatable) or report.machine is not None for report in reports)
 
     def _bound_pod_of(self, pod: Mapping[str, Any]) -> BoundPod | None:
         return bound_pod_of(pod, trusts_records=self._trusts_records)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 SECONDS: Final = (0.0005, 0.001, 0.002, 0.003, 0.004, 0.006, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -67,7 +67,11 @@ class Metrics:
 
     def watch(self, name: str, documentation: str, label: str, values: Gauges) -> None:
         """Add a gauge with one label, whose values are looked up when Prometheus reads."""
-        self._registry.register(_Lookup(name, documentation, label, values))
+        self._registry.register(_Lookup(GaugeMetricFamily, name, documentation, label, values))
+
+    def tally(self, name: str, documentation: str, label: str, values: Gauges) -> None:
+        """The same for values that only grow."""
+        self._registry.register(_Lookup(CounterMetricFamily, name, documentation, label, values))
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -75,11 +79,19 @@ class Metrics:
 
 
 class _Lookup(Collector):
-    def __init__(self, name: str, documentation: str, label: str, values: Gauges) -> None:
+    def __init__(
+        self,
+        family: type[GaugeMetricFamily] | type[CounterMetricFamily],
+        name: str,
+        documentation: str,
+        label: str,
+        values: Gauges,
+    ) -> None:
+        self._family = family
         self._name, self._documentation, self._label, self._values = name, documentation, label, values
 
     def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(self._name, self._documentation, labels=[self._label])
+        family = self._family(self._name, self._documentation, labels=[self._label])
         for label, value in self._values().items():
             family.add_metric([label], value)
         yield family

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
 
+from extender.failures import is_left_out
 from extender.groups import Situation
 from extender.ledger import Ledger
 from extender.wire import Victims
@@ -36,6 +37,7 @@ def choose_victims(ledger: Ledger, request: GpuRequest, offered: Mapping[str, Vi
       are kept, that many may be protected, or all if they are fewer.
     - Slices of GPUs have no links, so kube-scheduler's count is all that there is to know about them: if the pod asks
       for some, no victim is spared.
+    - A node that is left out, because GPU pods keep failing there, is no place to evict others from.
     - A node of which too little is known stays as it is, by kube-scheduler's count alone, unless the pod has a hard
       wish, which nobody could promise to keep there.
 
@@ -47,6 +49,7 @@ def choose_victims(ledger: Ledger, request: GpuRequest, offered: Mapping[str, Vi
     chosen = {
         node: victims if request.is_empty else _chosen(_page(ledger, node), request, victims)
         for node, victims in offered.items()
+        if request.is_empty or not is_left_out(ledger.standings.get(node))
     }
     # kube-scheduler takes a node without victims for an error.
     return {node: victims for node, victims in chosen.items() if victims is not None and victims.uids}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from extender.ledger import Ledger
 from extender.ranking import judge
+from gpu_topology.placement.rank import WORTH_GAP
 from gpu_topology.request import GpuRequest
 
 
@@ -26,7 +27,8 @@ def prioritize_nodes(ledger: Ledger, request: GpuRequest, names: Sequence[str]) 
     """Score the candidates against one another: `gpu_topology.placement.rank` says how.
 
     All nodes are equal to a pod without GPUs. Nodes that cannot serve the pod, and those of which too little is known,
-    score 0.
+    score 0. So do those where GPU pods have failed of late; where the only others are unknown ones, these come before
+    them by as much as the best set on offer comes before the next.
 
     Args:
         ledger: the books.
@@ -37,4 +39,6 @@ def prioritize_nodes(ledger: Ledger, request: GpuRequest, names: Sequence[str]) 
         return PrioritizeResult()
     judged = judge(ledger, request, names)
     scored = [(tier.score, tier.names) for tier in judged.tiers if tier.score > 0]
+    if judged.suspect and not judged.tiers:
+        scored += [(WORTH_GAP, nodes) for _, nodes in judged.unknown]
     return PrioritizeResult(scored, judged.best)

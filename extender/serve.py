@@ -3,9 +3,10 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Final
+from datetime import timedelta
+from typing import Final, Protocol
 
 import structlog
 import uvicorn
@@ -13,13 +14,15 @@ from fastapi import FastAPI
 
 from extender.app import create_probes_app, create_verbs_app
 from extender.bind import Binder
-from extender.feeds import NodeFeed, PodFeed, trimmed_node, trimmed_pod
+from extender.failing import Departures, FailingNodes
+from extender.feeds import Feeds, NodeFeed, PodFeed, trimmed_node, trimmed_pod
 from extender.ledger import Ledger
+from extender.node_events import NodeEvents
 from extender.service import MIB, Service
 from extender.settings import Address, Settings
 from gpu_topology.errors import SettingsError
 from gpu_topology.placement import WorthModels
-from kubernetes_api import Cluster, Reflector, Resource
+from kubernetes_api import Cluster, Handler, Reflector, Resource
 
 KEEP_ALIVE_SECONDS: Final = 120
 """How long an idle connection is kept: longer than the 90 s for which kube-scheduler's Go client keeps its own, so that
@@ -42,19 +45,23 @@ async def serve(settings: Settings) -> None:
         async with await Cluster.connect(settings.kubeconfig) as cluster:
             ledger = Ledger(WorthModels.parse(settings.worth_model), trusts_records=settings.bind)
             binder = Binder(ledger, cluster) if settings.bind else None
+            events = NodeEvents(cluster)
+            failing = _failing(settings, ledger, events)
+            node_feed: Handler = NodeFeed(ledger)
+            pod_feed: Handler = PodFeed(ledger)
+            if settings.failing_nodes:
+                node_feed, pod_feed = Feeds(node_feed, Departures(failing)), Feeds(pod_feed, failing)
             reflectors = {
-                "nodes": Reflector(cluster, Resource.NODES, NodeFeed(ledger), trim=trimmed_node),
-                "pods": Reflector(
-                    cluster, Resource.PODS, PodFeed(ledger), field_selector="spec.nodeName!=", trim=trimmed_pod
-                ),
+                "nodes": Reflector(cluster, Resource.NODES, node_feed, trim=trimmed_node),
+                "pods": Reflector(cluster, Resource.PODS, pod_feed, field_selector="spec.nodeName!=", trim=trimmed_pod),
             }
-            service = _service(settings, ledger, reflectors, binder)
+            service = _service(settings, ledger, reflectors, failing, binder)
             servers = [
                 _Server(create_verbs_app(service), verbs),
                 _Server(create_probes_app(service), probes),
             ]
             log.info("listening", verbs=_url(verbs), probes=_url(probes))
-            await _run(servers, list(reflectors.values()), stop)
+            await _run(servers, [*reflectors.values(), failing, events], stop)
             if binder is not None:
                 await binder.close()
     log.info("stopped")
@@ -69,7 +76,18 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _service(settings: Settings, ledger: Ledger, reflectors: Mapping[str, Reflector], binder: Binder | None) -> Service:
+def _failing(settings: Settings, ledger: Ledger, events: NodeEvents) -> FailingNodes:
+    pause = timedelta(seconds=settings.failing_nodes_pause_seconds)
+    return FailingNodes(ledger, settings.failing_nodes, pause, tell=events.tell)
+
+
+def _service(
+    settings: Settings,
+    ledger: Ledger,
+    reflectors: Mapping[str, Reflector],
+    failing: FailingNodes,
+    binder: Binder | None,
+) -> Service:
     def waiting_for() -> str | None:
         missing = [name for name, reflector in reflectors.items() if not reflector.synced]
         return f"the API server's list of {' and '.join(missing)}" if missing else None
@@ -80,6 +98,7 @@ def _service(settings: Settings, ledger: Ledger, reflectors: Mapping[str, Reflec
         max_candidates=settings.max_candidates,
         max_request_bytes=settings.max_request_mib * MIB,
         waiting_for=waiting_for,
+        failing=failing,
     )
     service.metrics.watch(
         "gpu_scheduler_watch_synced",
@@ -96,19 +115,26 @@ def _service(settings: Settings, ledger: Ledger, reflectors: Mapping[str, Reflec
     return service
 
 
-async def _run(servers: "list[_Server]", reflectors: list[Reflector], stop: asyncio.Event) -> None:
+class _Background(Protocol):
+    """Something that works beside the servers until it is cancelled."""
+
+    async def run(self) -> None:
+        """Work."""
+
+
+async def _run(servers: "list[_Server]", background: Sequence[_Background], stop: asyncio.Event) -> None:
     """Run until told to stop, or until something ends that should not: then its error ends everything."""
     log = structlog.get_logger("extender")
     async with asyncio.TaskGroup() as tasks:
-        watches = [tasks.create_task(reflector.run()) for reflector in reflectors]
+        working = [tasks.create_task(each.run()) for each in background]
         for server in servers:
             tasks.create_task(server.serve())
         await stop.wait()
         log.info("stopping")
         for server in servers:
             server.should_exit = True
-        for watch in watches:
-            watch.cancel()
+        for task in working:
+            task.cancel()
 
 
 class _Server(uvicorn.Server):

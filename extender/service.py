@@ -20,11 +20,13 @@ from extender.account import account_of
 from extender.bind import Binder, BindError
 from extender.decisions import Decisions, Filtered, Preempted, Prioritized
 from extender.explain import explanation_of
+from extender.failing import FailingNodes
 from extender.filter import filter_nodes
 from extender.findings import Allotment, Evidence, Finding
 from extender.ledger import Ledger
 from extender.metrics import Metrics
 from extender.on_their_way import OnTheirWay
+from extender.outcomes import FailureReason
 from extender.pods import identity_of
 from extender.preempt import choose_victims, frees_itself, nominated_node_of
 from extender.prioritize import prioritize_nodes
@@ -87,6 +89,7 @@ class Service:
         max_candidates: how many nodes filter passes on at most, the best ones; 0: all.
         max_request_bytes: as the attribute.
         waiting_for: returns what the books still lack, in a few words, or None once they are complete.
+        failing: watches the nodes where GPU pods fail; None: nobody does.
         clock: returns the present time, with its zone.
     """
 
@@ -98,6 +101,7 @@ class Service:
         max_candidates: int = 100,
         max_request_bytes: int = 64 * MIB,
         waiting_for: Callable[[], str | None] = _ready,
+        failing: FailingNodes | None = None,
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:
         self.metrics = Metrics()
@@ -108,11 +112,24 @@ class Service:
         self._max_candidates = max_candidates
         self._waiting_for = waiting_for
         self._clock = clock
+        self._failing = failing or FailingNodes(ledger, clock=clock)
         self._decisions = Decisions()
         self._on_their_way = OnTheirWay(ledger.has)
         self._log = structlog.get_logger("extender")
         ledger.tell = self._hear
         self.metrics.watch("gpu_scheduler_nodes", "Nodes, by what is known of them.", "knowledge", self._knowledge)
+        self.metrics.watch(
+            "gpu_scheduler_node_standings",
+            "GPU nodes, by how GPU pods fare there.",
+            "standing",
+            self._failing.standings,
+        )
+        self.metrics.tally(
+            "gpu_scheduler_node_failures",
+            "GPU pods that failed and count against their node, by reason.",
+            "reason",
+            lambda: {reason.value: self._failing.counted[reason] for reason in FailureReason},
+        )
 
     def _knowledge(self) -> dict[str, int]:
         """Every kind of knowledge, so that one that no node has at present shows as 0."""
@@ -137,10 +154,12 @@ class Service:
 
     def account_of(self, node: str) -> dict[str, Any] | None:
         """What the books say of a node: see `extender.account`."""
+        self._failing.look()
         return account_of(self._ledger, node)
 
     def explanation_of(self, pod: str) -> dict[str, Any] | None:
         """Why the pod "<namespace>/<name>" waits: see `extender.explain`; None if it has not been asked about."""
+        self._failing.look()
         decision = self._decisions.recall(pod)
         return None if decision is None else explanation_of(self._ledger, decision, self._clock())
 
@@ -324,6 +343,7 @@ class Service:
         reason = self.unready_reason()
         if reason is not None:
             raise NotReadyError(reason)
+        self._failing.asked()
         decision = self._decisions.about(identity_of(pod))
         try:
             decision.request, decision.problem = request_of(pod), None

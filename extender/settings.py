@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, FilePath, ValidationError
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 from pydantic_settings import SettingsError as CommandLineError
 
+from extender.failures import FAILURES_PER_NODE
 from gpu_topology.errors import SettingsError
 from gpu_topology.placement.models import readable
 
@@ -64,6 +65,15 @@ class Settings(BaseSettings):
     max_request_mib: Annotated[int, Field(ge=1, le=4096)] = 64
     """MiB: the largest request that is read. 5,000 node names are 0.2 MiB; 5,000 whole nodes, which kube-scheduler
     sends under `nodeCacheCapable: false`, are about 50."""
+
+    failing_nodes: Annotated[int, Field(ge=0, le=FAILURES_PER_NODE)] = 5
+    """After how many failures of GPU pods within 10 minutes a node is left out for a while: pods that the kubelet
+    refuses, and pods of several owners that end with an error within 30 seconds. Half as many put it behind all other
+    nodes. 0 turns it off."""
+
+    failing_nodes_pause_seconds: Annotated[int, Field(ge=1, le=86_400)] = 900
+    """Seconds: how long such a node is left out the first time. Each time that it fails again when it is tried
+    afterwards it is left out for twice as long, up to eight times."""
 
     worth_model: Annotated[str, AfterValidator(readable)] = "ring"
     """How the worth of a set of GPUs is computed. ring: the bandwidth of the slowest link in the best ring through the

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-REPORTER: Final = "gpu-scheduler/agent"
-"""Who reports an event: a qualified name, as the API server wants it."""
+AGENT: Final = "gpu-scheduler/agent"
 MOST_NOTE_BYTES: Final = 1024
 """What the API server takes as a note (k8s.io/kubernetes, pkg/apis/core/validation/events.go)."""
 _CUT: Final = " ..."
@@ -21,12 +20,14 @@ class NodeEvent:
         action: one word for what was done about it.
         note: a sentence; cut where it is longer than the API server takes.
         is_warning: whether somebody should look.
+        reporter: who says so: a qualified name, as the API server wants it.
     """
 
     reason: str
     action: str
     note: str
     is_warning: bool
+    reporter: str = AGENT
 
 
 def new_event(node: str, event: NodeEvent, at: datetime) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def new_event(node: str, event: NodeEvent, at: datetime) -> dict[str, Any]:
         "kind": "Event",
         "metadata": {"generateName": f"{node}-", "namespace": "default"},
         "eventTime": _micro_time(at),
-        "reportingController": REPORTER,
+        "reportingController": event.reporter,
         "reportingInstance": node[:128],
         "action": event.action,
         "reason": event.reason,

@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 from tenacity.wait import wait_base
 
-from kubernetes_api import ApiError, NodeEvent
+from kubernetes_api import NodeEvent
+from kubernetes_api.events import PAUSE, EventApi, send_event
 
 BURST: Final = 10
 """Events in a row. More than that in a short time says no more than the first, and presses the API server."""
@@ -17,19 +17,8 @@ SECONDS_PER_EVENT: Final = 60.0
 """After how long one more event may be sent."""
 MOST_WAITING: Final = BURST
 """Events that wait while the API server is away."""
-ATTEMPTS: Final = 12
-"""Tries for one event, some five minutes together; it is in the log in any case."""
-PAUSE: Final = wait_random_exponential(multiplier=1, max=60)
-"""Between tries, in seconds."""
 
 _log = structlog.get_logger(__name__)
-
-
-class EventApi(Protocol):
-    """What is needed of `kubernetes_api.Cluster`."""
-
-    async def create_event(self, node: str, event: NodeEvent) -> None:
-        """Say something about a node; raises `ApiError`."""
 
 
 class EventRecorder:
@@ -62,7 +51,7 @@ class EventRecorder:
     async def run(self) -> None:
         """Send what is recorded, one after the other, until cancelled."""
         while True:
-            await self._send(await self._waiting.get())
+            await send_event(self._api, self._node, await self._waiting.get(), pause=self._pause)
 
     def _may_send(self) -> bool:
         """Whether an event fits into the rate: a bucket that fills by one every `SECONDS_PER_EVENT`, up to `BURST`."""
@@ -73,22 +62,3 @@ class EventRecorder:
             return False
         self._allowance -= 1
         return True
-
-    async def _send(self, event: NodeEvent) -> None:
-        try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(ApiError),
-                stop=stop_after_attempt(ATTEMPTS),
-                wait=self._pause,
-                before_sleep=_note_first_failure,
-                reraise=True,
-            ):
-                with attempt:
-                    await self._api.create_event(self._node, event)
-        except ApiError as error:
-            _log.warning("the event is given up", reason=event.reason, error=str(error))
-
-
-def _note_first_failure(state: RetryCallState) -> None:
-    if state.attempt_number == 1 and state.outcome is not None:
-        _log.warning("an event could not be sent, trying again", error=str(state.outcome.exception()))

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from extender.filter import PODS_ON_THEIR_WAY, TOPOLOGY_UNKNOWN
+from extender.failures import MEMORY, MOST_DOUBLINGS, MOST_SHARE, OWNER_NODES, WINDOW, Standing
+from extender.filter import FAILING_NODE, PODS_ON_THEIR_WAY, TOPOLOGY_UNKNOWN
+from extender.outcomes import START_WINDOW, FailureReason
 from extender.reports import Knowledge
 from extender.settings import Settings
 from gpu_topology import contract, cordon, request
@@ -99,10 +101,24 @@ def test_the_documented_times_of_the_lease_are_those_of_the_agent() -> None:
     assert f"{DURATION_SECONDS} seconds" in text
 
 
-@pytest.mark.parametrize("kind", [*RefusalKind, TOPOLOGY_UNKNOWN, PODS_ON_THEIR_WAY])
+@pytest.mark.parametrize("kind", [*RefusalKind, TOPOLOGY_UNKNOWN, FAILING_NODE, PODS_ON_THEIR_WAY])
 def test_every_kind_of_refusal_is_documented(kind: str) -> None:
     """Whoever reads it in the log or off the metrics finds it in the table."""
     assert f"| `{kind}` |" in (DOCS / "scheduling.md").read_text()
+
+
+def test_what_the_kubelet_says_of_a_failed_pod_and_what_follows_are_documented() -> None:
+    """With the figures that the code counts by."""
+    text = " ".join((DOCS / "scheduling.md").read_text().split())
+    said = set(FailureReason) - {FailureReason.OUT_OF_GPUS, FailureReason.EARLY_EXIT}
+    assert all(f"`{reason}`" in text for reason in said)
+    assert all(f"| `{standing}` |" in text for standing in Standing)
+    defaults = Settings()
+    assert f"`--failing-nodes` ({defaults.failing_nodes})" in text
+    assert f"for {defaults.failing_nodes_pause_seconds // 60} minutes (`--failing-nodes-pause-seconds`)" in text
+    assert f"within the last {WINDOW.seconds // 60} minutes" in text
+    assert f"within {START_WINDOW.seconds} seconds of its start" in text
+    assert (OWNER_NODES, MOST_SHARE, 2**MOST_DOUBLINGS, MEMORY.days) == (3, 1 / 5, 8, 1)
 
 
 def test_the_documented_weight_and_number_of_candidates_are_the_shipped_ones() -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from extender.failing import REPORTER
 from gpu_topology.contract import STATE_ANNOTATION
+from kubernetes_api import Cluster, NodeEvent
 from tests.control_plane import objects
 from tests.control_plane.client import Client
 from tests.control_plane.cluster import ControlPlane
@@ -236,6 +238,14 @@ def test_the_extender_may_follow_nodes_and_pods(account: Account, resource: str,
     may_follow(account("gpu-scheduler", "extender"), resource, selector)
 
 
+@pytest.mark.usefixtures("node")
+async def test_the_extender_may_say_that_a_node_is_left_out(control_plane: ControlPlane, kubectl: Kubectl) -> None:  # noqa: ARG001  makes the accounts
+    """In the namespace of events about nodes."""
+    event = NodeEvent("GpuNodeLeftOut", "LeftOut", "5 GPU pods failed here", is_warning=True, reporter=REPORTER)
+    async with await Cluster.connect(control_plane.service_account_kubeconfig("gpu-scheduler", "extender")) as cluster:
+        await cluster.create_event(NODE, event)
+
+
 def may_follow(connection: httpx.Client, resource: str, selector: str) -> None:
     """List and watch a resource."""
     query = {"fieldSelector": selector, "timeoutSeconds": "1"}
@@ -257,6 +267,9 @@ def may_follow(connection: httpx.Client, resource: str, selector: str) -> None:
         ("DELETE", f"/api/v1/nodes/{NODE}"),
         ("GET", "/api/v1/secrets"),
         ("GET", "/apis/coordination.k8s.io/v1/namespaces/gpu-scheduler/leases/gpu-scheduler"),
+        ("GET", "/apis/events.k8s.io/v1/namespaces/default/events"),
+        ("PATCH", "/apis/events.k8s.io/v1/namespaces/default/events/another"),
+        ("POST", "/apis/events.k8s.io/v1/namespaces/gpu-scheduler/events"),
     ],
 )
 def test_the_extender_may_do_nothing_else(account: Account, method: str, path: str) -> None:

@@ -7,8 +7,9 @@ from structlog.testing import capture_logs
 from tenacity import wait_none
 
 from kubernetes_api import ApiError, NodeEvent
+from kubernetes_api.events import ATTEMPTS
 from tests.topology_agent.fake_cluster import FakeCluster, node
-from topology_agent.events import ATTEMPTS, BURST, SECONDS_PER_EVENT, EventRecorder
+from topology_agent.events import BURST, SECONDS_PER_EVENT, EventRecorder
 
 LOST = NodeEvent("GpuLost", "TakenOut", "Lost GPU 1.", is_warning=True)
 BACK = NodeEvent("GpuReturned", "PutBack", "Back in use: GPU 1.", is_warning=False)
