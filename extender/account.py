@@ -3,8 +3,9 @@
 from dataclasses import asdict
 from typing import Any
 
+from extender.book import NodeBook
 from extender.groups import Situation
-from extender.ledger import Ledger, NodeBook
+from extender.ledger import Ledger
 from gpu_topology.placement import gpus_of
 
 
@@ -17,6 +18,7 @@ def account_of(ledger: Ledger, node: str) -> dict[str, Any] | None:
     - `free`, `usable`: indices of the GPUs that a pod could get now, and that are healthy; null where unknown.
     - `held`: pod to the GPUs that the report says it has.
     - `expected`: pod to the GPUs that it is thought to get, for pods that the report does not show in full.
+    - `exclusive`: those of them that are sure to get exactly these; of the others only the number is sure.
     - `slices`: for every GPU that is cut or shared and every resource of its parts the `total` number and how many are
       `free`, those that pods are thought to get taken off; null where unknown.
     - `expected_slices`: pod to resource to the number of slices that it is thought to get.
@@ -40,6 +42,7 @@ def _account(node: str, book: NodeBook) -> dict[str, Any]:
         "usable": gpus_of(situation.usable) if situation else None,
         "held": held,
         "expected": {pod: gpus_of(mask) for pod, mask in book.expected.items()},
+        "exclusive": sorted(book.exclusive),
         "slices": None if situation is None or situation.slices is None else list(map(asdict, situation.slices)),
         "expected_slices": {pod: dict(counts) for pod, counts in book.expected_slices.items()},
     }

@@ -18,12 +18,15 @@ from extender.wire import UnreadableError
 
 def create_app(service: Service) -> FastAPI:
     """Everything on one listener: the verbs, the probes and the metrics."""
-    return _app(_verbs(service), _probes(service))
+    return _app(_verbs(service), _accounts(service), _probes(service))
 
 
 def create_verbs_app(service: Service) -> FastAPI:
-    """POST /filter, /prioritize and /preempt, for kube-scheduler, and GET /v1/..., for people on the same host."""
-    return _app(_verbs(service))
+    """POST /filter, /prioritize, /preempt and perhaps /bind, for kube-scheduler, and GET /v1/..., for people.
+
+    All of them are for the same host alone.
+    """
+    return _app(_verbs(service), _accounts(service))
 
 
 def create_probes_app(service: Service) -> FastAPI:
@@ -58,6 +61,19 @@ def _verbs(service: Service) -> APIRouter:
     @router.post("/preempt")
     async def preempt_verb(request: Request) -> Response:
         return await answer(request, service.preempt)
+
+    if service.binds:
+
+        @router.post("/bind")
+        async def bind_verb(request: Request) -> Response:
+            answer = await service.bind(await _body(request, service.max_request_bytes))
+            return Response(answer, media_type="application/json")
+
+    return router
+
+
+def _accounts(service: Service) -> APIRouter:
+    router = APIRouter()
 
     @router.get("/v1/nodes/{name}")
     async def node(name: str) -> Response:

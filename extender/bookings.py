@@ -3,38 +3,95 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from extender.groups import Situation, Slices
 from extender.pods import BoundPod
-from gpu_topology.contract import Holder
+from gpu_topology.contract import Assignment, Holder
 from gpu_topology.placement import Demand, mask_of, taken
 from gpu_topology.request import ContainerRequest, GpuRequest, Wishes
 from gpu_topology.slices import SliceHolder
 
 
+class Expected(NamedTuple):
+    """The GPUs of pods that the report does not show in full.
+
+    Attributes:
+        gpus: "<namespace>/<name>" to the mask of GPUs that the pod is expected to hold beside those reported.
+        exclusive: those of them of which the identity is sure: the node gives the pod exactly what is recorded. Of the
+            others only the number is.
+        free: the mask of the GPUs that are free then.
+    """
+
+    gpus: dict[str, int]
+    exclusive: frozenset[str]
+    free: int
+
+
 def expect(
-    pods: Sequence[BoundPod], held: Sequence[Holder], reported: Situation, demand: Demand
-) -> tuple[dict[str, int], int]:
+    pods: Sequence[BoundPod],
+    held: Sequence[Holder],
+    reported: Situation,
+    demand: Demand,
+    uuids: Sequence[str | None] = (),
+) -> Expected:
     """Book the GPUs of pods that the report does not show in full.
+
+    Those for which a set is recorded come first, in whatever order pods were bound: theirs are fixed.
 
     Args:
         pods: the pods that are bound to the node, in the order of binding.
         held: who has which GPUs, by the report.
         reported: the node's situation by the report.
         demand: the request sizes that are expected next.
-
-    Returns:
-        "<namespace>/<name>" to the mask of GPUs that the pod is expected to hold beside those reported, and the mask of
-        the GPUs that are free then.
+        uuids: of the node's GPUs, in the order of their indices.
     """
+    missing = [each for pod in pods if (each := _missing(pod, held, reported, uuids)) is not None]
     expected: dict[str, int] = {}
+    exclusive: set[str] = set()
     free = reported.free
-    for pod in pods:
-        request = _unreported(pod, reported.split(pod.request).whole, held)
-        if request is not None:
-            expected[pod.identity.key] = taken = _taken(request, replace(reported, free=free), demand)
-            free &= ~taken
-    return expected, free
+    for pod in sorted(missing, key=lambda pod: not pod.is_fixed):
+        if pod.recorded and not pod.recorded & ~free:
+            mask = pod.recorded
+            exclusive.update({pod.key} if pod.is_fixed else ())
+        else:
+            mask = _taken(pod.request, replace(reported, free=free), demand)
+        expected[pod.key] = mask
+        free &= ~mask
+    return Expected(expected, frozenset(exclusive), free)
+
+
+class _Missing(NamedTuple):
+    """What the report does not show of a pod.
+
+    Attributes:
+        key: "<namespace>/<name>".
+        request: for the GPUs that are missing.
+        recorded: the mask of the GPUs that are recorded for these; 0 without a record, or where it speaks of others.
+        is_fixed: whether the node gives the pod what is recorded, rather than what the vendor's device plugin picks.
+    """
+
+    key: str
+    request: GpuRequest
+    recorded: int
+    is_fixed: bool
+
+
+def _missing(
+    pod: BoundPod, held: Sequence[Holder], reported: Situation, uuids: Sequence[str | None]
+) -> _Missing | None:
+    request = _unreported(pod, reported.split(pod.request).whole, held)
+    if request is None:
+        return None
+    recorded = _recorded(pod.assignment, uuids) & ~shown_gpus(pod, held)
+    if recorded.bit_count() != request.total:
+        recorded = 0
+    return _Missing(pod.identity.key, request, recorded, bool(recorded and pod.assignment and pod.assignment.enforced))
+
+
+def _recorded(assignment: Assignment | None, uuids: Sequence[str | None]) -> int:
+    named = {uuid for _, own in assignment.containers for uuid in own} if assignment else set()
+    return mask_of(map(uuids.index, named)) if named <= set(uuids) else 0
 
 
 def expect_slices(
@@ -77,11 +134,16 @@ def _unreported(pod: BoundPod, request: GpuRequest, held: Sequence[Holder]) -> G
     """What the pod asks for in whole GPUs beyond what the report shows it to have; None if that is nothing."""
     if request.is_empty:
         return None
-    shown = mask_of(gpu for holder in held if _is(holder, pod) for gpu in holder.gpus).bit_count()
+    shown = shown_gpus(pod, held).bit_count()
     if shown == 0:
         return request
     missing = request.total - shown
     return GpuRequest((ContainerRequest("", missing),), request.wishes) if missing > 0 else None
+
+
+def shown_gpus(pod: BoundPod, held: Sequence[Holder]) -> int:
+    """The mask of the whole GPUs that the report shows the pod to have."""
+    return mask_of(gpu for holder in held if _is(holder, pod) for gpu in holder.gpus)
 
 
 def _is(holder: Holder | SliceHolder, pod: BoundPod) -> bool:

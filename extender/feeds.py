@@ -11,6 +11,7 @@ from gpu_topology.request import GPU_RESOURCE
 
 _POD_METADATA: Final = ("namespace", "name", "uid", "annotations")
 _CONTAINER: Final = ("name", "resources", "restartPolicy")
+_STATUS: Final = ("allocatedResourcesStatus",)
 
 
 def trimmed_node(node: dict[str, Any]) -> dict[str, Any]:
@@ -31,8 +32,8 @@ def trimmed_pod(pod: dict[str, Any]) -> dict[str, Any]:
     """What the books read of a pod: no more than its name if it holds no GPU, as most do."""
     metadata = _only(pod["metadata"], _POD_METADATA)
     if bound_pod_of(pod) is None:
-        return {"metadata": {key: metadata.get(key) for key in ("namespace", "name")}}
-    spec = pod["spec"]
+        return {"metadata": {key: metadata.get(key) for key in ("namespace", "name", "uid")}}
+    spec, status = pod["spec"], pod.get("status") or {}
     return {
         "metadata": metadata,
         "spec": {
@@ -40,7 +41,8 @@ def trimmed_pod(pod: dict[str, Any]) -> dict[str, Any]:
             "initContainers": [_only(container, _CONTAINER) for container in spec.get("initContainers") or ()],
             "containers": [_only(container, _CONTAINER) for container in spec.get("containers") or ()],
         },
-        "status": _only(pod.get("status") or {}, ("phase", "conditions")),
+        "status": _only(status, ("phase", "conditions"))
+        | {"containerStatuses": [_only(container, _STATUS) for container in status.get("containerStatuses") or ()]},
     }
 
 
@@ -95,4 +97,5 @@ class PodFeed:
 
     def deleted(self, obj: dict[str, Any]) -> None:
         """A pod is gone."""
-        self._ledger.forget_pod(identity_of(obj).key)
+        pod = identity_of(obj)
+        self._ledger.forget_pod(pod.key, pod.uid)

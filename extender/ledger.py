@@ -8,8 +8,10 @@ Two sources, each with the last word on something:
   even if the API server no longer has the holder, until a later report says otherwise (a pod's record may be deleted
   before its processes have ended).
 
-Between a binding and the report that shows it, the pod is booked with the set that placement itself would choose or
-predict from what the books have left, in the order of binding: as expected, not as known. A report that is older than a
+Between a binding and the report that shows it, the pod is booked with the set that is recorded on it, or else with the
+one that placement itself would choose or predict from what the books have left, in the order of binding: as expected,
+not as known. Only where the node enforces what is recorded is the identity of these GPUs sure; of all others only their
+number is. A report that is older than a
 binding therefore never undoes it, and one that is newer replaces the guess. A pod that the report shows with fewer GPUs
 than it asks for (the kubelet fills in its containers one by one, and does not list what a finished init container
 leaves to the pod) is booked for the rest as well.
@@ -17,42 +19,28 @@ leaves to the pod) is booked for the rest as well.
 Parts of GPUs, MIG devices and replicas, are booked in the same way, but by number: per resource, on the GPUs over which
 the vendor's device plugin would spread them.
 
-The books depend only on the latest node and pod objects, not on the order in which they came, so that a restart
-rebuilds the same ones.
+A pod that this process is about to bind is reserved: booked as if it were bound, until the API server shows that it
+is, or whoever reserved it lets go.
+
+Reservations aside, the books depend only on the latest node and pod objects, not on the order in which they came, so
+that a restart rebuilds the same ones.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from extender.book import NodeBook
 from extender.bookings import expect, expect_slices
 from extender.demand import LearntDemand
+from extender.findings import Finding, Witnesses, allotments
 from extender.groups import Group, Groups, Situation, Unknown
 from extender.offers import Market, Offer
-from extender.pods import BoundPod, bound_pod_of, identity_of
+from extender.pods import BoundPod, PodIdentity, bound_pod_of, identity_of
 from extender.reports import UNSEEN, Knowledge, NodeReport, ReportReader
 from gpu_topology.placement import DEFAULT_DEMAND, Assessment, Demand, WorthModels, mask_of
 from gpu_topology.placement.models import RING_EVERYWHERE
 from gpu_topology.request import GpuRequest
-
-
-@dataclass(frozen=True, slots=True)
-class NodeBook:
-    """A node's page in the books.
-
-    Attributes:
-        report: what the node's annotations say.
-        expected: "<namespace>/<name>" to a mask of GPUs, for pods that the report does not yet show in full.
-        group: the nodes that no decision can tell from this one.
-        expected_slices: "<namespace>/<name>" to resource to a number of slices, for pods that the report does not yet
-            show in full.
-    """
-
-    report: NodeReport
-    expected: Mapping[str, int]
-    group: Group
-    expected_slices: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 class Ledger:
@@ -67,9 +55,20 @@ class Ledger:
     Args:
         models: how the worth of a set of GPUs is computed.
         demand: the request sizes that are expected next; None: learnt from the pods.
+        trusts_records: whether what is recorded on pods of chosen GPUs was surely written by an extender.
+
+    Attributes:
+        tell: called with what is found out about what was expected; does nothing unless somebody is put here.
     """
 
-    def __init__(self, models: WorthModels = RING_EVERYWHERE, demand: Demand | None = None) -> None:
+    def __init__(
+        self,
+        models: WorthModels = RING_EVERYWHERE,
+        demand: Demand | None = None,
+        *,
+        trusts_records: bool = False,
+    ) -> None:
+        self._trusts_records = trusts_records
         self._demand = LearntDemand(demand)
         self._market = Market(self._demand.current)
         self._reader = ReportReader(models)
@@ -78,6 +77,9 @@ class Ledger:
         self._group_of = _GroupOf()
         self._pods: dict[str, BoundPod] = {}
         self._pods_on: defaultdict[str, dict[str, BoundPod]] = defaultdict(dict)
+        self._reserved: dict[str, BoundPod] = {}
+        self._witnesses = Witnesses()
+        self.tell: Callable[[Finding], None] = lambda _: None
 
     def replace_nodes(self, nodes: Iterable[Mapping[str, Any]]) -> None:
         """These are all the nodes that exist."""
@@ -103,9 +105,14 @@ class Ledger:
 
     def replace_pods(self, pods: Iterable[Mapping[str, Any]]) -> None:
         """These are all the pods that exist."""
-        bound = {pod.identity.key: pod for pod in map(bound_pod_of, pods) if pod is not None}
+        bound = {pod.identity.key: pod for pod in map(self._bound_pod_of, pods) if pod is not None}
+        for pod in bound.values():
+            self.release(pod.identity)
         touched = {pod.node for key, pod in self._pods.items() if bound.get(key) != pod}
         touched.update(pod.node for key, pod in bound.items() if self._pods.get(key) != pod)
+        for key, pod in self._pods.items():
+            if key not in bound or bound[key].identity != pod.identity:
+                self._witnesses.forget(pod.identity)
         self._pods = bound
         self._pods_on.clear()
         for key, pod in bound.items():
@@ -117,11 +124,40 @@ class Ledger:
 
     def apply_pod(self, pod: Mapping[str, Any]) -> None:
         """A pod was added or changed."""
-        self._put(identity_of(pod).key, bound_pod_of(pod))
+        identity = identity_of(pod)
+        self._put(identity.key, self._bound_pod_of(pod))
+        self.release(identity)
 
-    def forget_pod(self, key: str) -> None:
-        """A pod, "<namespace>/<name>", is gone."""
+    def forget_pod(self, key: str, uid: str | None = None) -> None:
+        """A pod, "<namespace>/<name>", is gone; where its UID is given, another pod of that name stays reserved."""
         self._put(key, None)
+        reserved = self._reserved.get(key)
+        if reserved is not None and uid in (None, reserved.identity.uid):
+            self.release(reserved.identity)
+
+    def reserve(self, pod: BoundPod) -> None:
+        """Book a pod that is about to be bound, unless it is known to be bound already."""
+        if self.bound(pod.identity) is None:
+            self.release(pod.identity)
+            self._reserved[pod.identity.key] = pod
+            self._rebalance(pod.node)
+
+    def release(self, pod: PodIdentity) -> None:
+        """Let go of what is reserved for a pod, if anything is. Seen bound, it is let go of by itself."""
+        reserved = self._reserved.get(pod.key)
+        if reserved is not None and reserved.identity == pod:
+            del self._reserved[pod.key]
+            self._rebalance(reserved.node)
+
+    def is_reserved(self, pod: PodIdentity) -> bool:
+        """Whether a pod is booked that the API server has yet to show as bound."""
+        reserved = self._reserved.get(pod.key)
+        return reserved is not None and reserved.identity == pod
+
+    def bound(self, pod: PodIdentity) -> BoundPod | None:
+        """A pod as the API server has shown it, bound and holding GPUs; None if it has not."""
+        found = self._pods.get(pod.key)
+        return found if found is not None and found.identity == pod else None
 
     def offers(self, request: GpuRequest, names: Sequence[str]) -> dict[Offer, list[str]]:
         """What the given nodes offer to a request: each offer with the nodes that make it.
@@ -147,8 +183,10 @@ class Ledger:
         return self._books.get(node)
 
     def pods_on(self, node: str) -> Sequence[BoundPod]:
-        """The pods that hold GPUs of a node, in the order of binding."""
-        return sorted(self._pods_on.get(node, {}).values(), key=lambda pod: (pod.scheduled_at, pod.identity.key))
+        """The pods that hold GPUs of a node or are about to, in the order of binding."""
+        bound = self._pods_on.get(node, {})
+        reserved = [pod for key, pod in self._reserved.items() if pod.node == node and key not in bound]
+        return sorted([*bound.values(), *reserved], key=lambda pod: (pod.scheduled_at, pod.identity.key))
 
     @property
     def demand(self) -> Demand:
@@ -164,10 +202,15 @@ class Ledger:
         """How many nodes are known, or unknown for which kind of reason."""
         return Counter(book.report.knowledge for book in self._books.values())
 
+    def _bound_pod_of(self, pod: Mapping[str, Any]) -> BoundPod | None:
+        return bound_pod_of(pod, trusts_records=self._trusts_records)
+
     def _put(self, key: str, pod: BoundPod | None) -> None:
         before = self._pods.pop(key, None)
         if before is not None:
             self._pods_on[before.node].pop(key, None)
+            if pod is None or pod.identity != before.identity:
+                self._witnesses.forget(before.identity)
         if pod is not None:
             self._pods[key] = self._pods_on[pod.node][key] = pod
         if before != pod:
@@ -195,23 +238,31 @@ class Ledger:
 
     def _balance(self, name: str, report: NodeReport) -> None:
         """Write a node's page anew, from its report and the pods that are bound to it."""
-        book = self._balanced(name, report)
+        pods = self.pods_on(name)
+        before = self._books.get(name)
+        book = self._balanced(report, pods)
         self._books[name] = book
         self._group_of[name] = book.group
 
-    def _balanced(self, name: str, report: NodeReport) -> NodeBook:
+        if before is not None and before.report is not report:
+            for allotment in allotments(name, before, report, pods):
+                self.tell(allotment)
+        for evidence in self._witnesses.hear(name, report, pods):
+            self.tell(evidence)
+
+    def _balanced(self, report: NodeReport, pods: Sequence[BoundPod]) -> NodeBook:
         if report.machine is None or report.state is None:
             return NodeBook(report, {}, self._groups.unknown(report.problem or ""))
         tables, state = report.machine.tables, report.state
         cut = mask_of({pool.gpu for pool in state.slices or () if pool.gpu is not None})
         usable = mask_of(range(len(tables))) & ~mask_of(state.unhealthy) & ~cut
         reported = Situation(tables, mask_of(state.free or ()), usable, state.allocation, state.slices)
-        pods = self.pods_on(name)
         # Nodes do not know what was learnt here, so what they will do is judged by the default.
-        expected, free = expect(pods, state.held, reported, DEFAULT_DEMAND)
+        uuids = [gpu.uuid for gpu in report.machine.topology.gpus]
+        expected = expect(pods, state.held, reported, DEFAULT_DEMAND, uuids)
         expected_slices, slices = expect_slices(pods, state.held_slices, reported)
-        group = self._groups.known(tables, free, usable, state.allocation, slices)
-        return NodeBook(report, expected, group, expected_slices)
+        group = self._groups.known(tables, expected.free, usable, state.allocation, slices)
+        return NodeBook(report, expected.gpus, group, expected_slices, expected.exclusive)
 
 
 class _GroupOf(dict[str, Group]):

@@ -51,6 +51,19 @@ class Metrics:
             ["decision"],
             registry=self._registry,
         )
+        self.allotments = Counter(
+            "gpu_scheduler_allotments",
+            "Pods whose GPUs were shown by an agent after they had been expected, by what that rested on (recorded, "
+            "enforced or predicted) and whether it came true: agree or differ.",
+            ["basis", "outcome"],
+            registry=self._registry,
+        )
+        self.evidence = Counter(
+            "gpu_scheduler_witnesses",
+            "Pods whose own status names their GPUs, by whether the agent reports the same: agree or differ.",
+            ["outcome"],
+            registry=self._registry,
+        )
 
     def watch(self, name: str, documentation: str, label: str, values: Gauges) -> None:
         """Add a gauge with one label, whose values are looked up when Prometheus reads."""

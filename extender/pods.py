@@ -1,10 +1,13 @@
 """What the books keep of a pod: which one it is, what it asks for, and since when."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gpu_topology.request import GpuRequest, bound_request_of, has_ended
+from gpu_topology.contract import ASSIGNED_ANNOTATION, Assignment, decode_assignment
+from gpu_topology.errors import ContractError
+from gpu_topology.request import GPU_RESOURCE, GpuRequest, bound_request_of, has_ended
 
 LONGEST_NAME: Final = 253
 """Characters in a Kubernetes object's name."""
@@ -24,12 +27,17 @@ class BoundPod:
 
     Attributes:
         scheduled_at: when it was bound, as the API server writes it (RFC 3339, which sorts as text); "" if unknown.
+        assignment: the GPUs that were chosen for it when it was bound; None where nothing is recorded.
+        witnessed: ids of the whole GPUs that it has by its own status, in alphabetical order; None where that does not
+            say.
     """
 
     identity: PodIdentity
     node: str
     request: GpuRequest
     scheduled_at: str
+    assignment: Assignment | None = None
+    witnessed: tuple[str, ...] | None = None
 
 
 def identity_of(pod: Mapping[str, Any]) -> PodIdentity:
@@ -38,11 +46,15 @@ def identity_of(pod: Mapping[str, Any]) -> PodIdentity:
     return PodIdentity(f"{_text(metadata, 'namespace')}/{_text(metadata, 'name')}", _text(metadata, "uid"))
 
 
-def bound_pod_of(pod: Mapping[str, Any]) -> BoundPod | None:
+def bound_pod_of(pod: Mapping[str, Any], *, trusts_records: bool = False) -> BoundPod | None:
     """What the books keep of a pod, or None if it holds no GPU of any node.
 
     A pod that is being deleted holds its GPUs until the API server has no such pod any more: the kubelet lets it go
     only when its containers have ended. A wish that cannot be read does not change how many GPUs are held.
+
+    Args:
+        pod: in the API server's JSON form.
+        trusts_records: whether what is recorded on it was surely written by an extender.
     """
     node = _mapping(pod.get("spec")).get("nodeName")
     status = _mapping(pod.get("status"))
@@ -51,15 +63,47 @@ def bound_pod_of(pod: Mapping[str, Any]) -> BoundPod | None:
     request = bound_request_of(pod)
     if request.is_empty:
         return None
-    return BoundPod(identity_of(pod), node, request, _scheduled_at(status))
+    identity = identity_of(pod)
+    assignment = _assignment(pod, identity, node) if trusts_records else None
+    return BoundPod(identity, node, request, _scheduled_at(status), assignment, _witnessed(status))
+
+
+def _assignment(pod: Mapping[str, Any], identity: PodIdentity, node: str) -> Assignment | None:
+    """What is recorded of this pod on this node. A copy of another pod's record is none, as is an unreadable one."""
+    annotation = _mapping(_mapping(pod.get("metadata")).get("annotations")).get(ASSIGNED_ANNOTATION)
+    if not isinstance(annotation, str):
+        return None
+    try:
+        assignment = decode_assignment(annotation)
+    except ContractError:
+        return None
+    return assignment if (assignment.pod_uid, assignment.node) == (identity.uid, node) else None
+
+
+def _witnessed(status: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The whole GPUs that the kubelet names in a pod's status, from Kubernetes 1.36 on.
+
+    (`containerStatuses[].allocatedResourcesStatus`, of the feature ResourceHealthStatus.)
+    """
+    named = [
+        sys.intern(_text(device, "resourceID"))
+        for container in _sequence(status.get("containerStatuses"))
+        for resource in _sequence(container.get("allocatedResourcesStatus"))
+        if resource.get("name") == GPU_RESOURCE
+        for device in _sequence(resource.get("resources"))
+    ]
+    return tuple(sorted(set(named))) if named else None
 
 
 def _scheduled_at(status: Mapping[str, Any]) -> str:
-    conditions = status.get("conditions")
-    for condition in conditions if isinstance(conditions, list) else ():
-        if _mapping(condition).get("type") == "PodScheduled":
+    for condition in _sequence(status.get("conditions")):
+        if condition.get("type") == "PodScheduled":
             return _text(condition, "lastTransitionTime")
     return ""
+
+
+def _sequence(value: object) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

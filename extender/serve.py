@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from extender.app import create_probes_app, create_verbs_app
+from extender.bind import Binder
 from extender.feeds import NodeFeed, PodFeed, trimmed_node, trimmed_pod
 from extender.ledger import Ledger
 from extender.service import MIB, Service
@@ -39,20 +40,23 @@ async def serve(settings: Settings) -> None:
         verbs = sockets.enter_context(_listen("verbs", settings.verbs_host, settings.verbs_port))
         probes = sockets.enter_context(_listen("probes", settings.probes_host, settings.probes_port))
         async with await Cluster.connect(settings.kubeconfig) as cluster:
-            ledger = Ledger(WorthModels.parse(settings.worth_model))
+            ledger = Ledger(WorthModels.parse(settings.worth_model), trusts_records=settings.bind)
+            binder = Binder(ledger, cluster) if settings.bind else None
             reflectors = {
                 "nodes": Reflector(cluster, Resource.NODES, NodeFeed(ledger), trim=trimmed_node),
                 "pods": Reflector(
                     cluster, Resource.PODS, PodFeed(ledger), field_selector="spec.nodeName!=", trim=trimmed_pod
                 ),
             }
-            service = _service(settings, ledger, reflectors)
+            service = _service(settings, ledger, reflectors, binder)
             servers = [
                 _Server(create_verbs_app(service), verbs),
                 _Server(create_probes_app(service), probes),
             ]
             log.info("listening", verbs=_url(verbs), probes=_url(probes))
             await _run(servers, list(reflectors.values()), stop)
+            if binder is not None:
+                await binder.close()
     log.info("stopped")
 
 
@@ -65,13 +69,14 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _service(settings: Settings, ledger: Ledger, reflectors: Mapping[str, Reflector]) -> Service:
+def _service(settings: Settings, ledger: Ledger, reflectors: Mapping[str, Reflector], binder: Binder | None) -> Service:
     def waiting_for() -> str | None:
         missing = [name for name, reflector in reflectors.items() if not reflector.synced]
         return f"the API server's list of {' and '.join(missing)}" if missing else None
 
     service = Service(
         ledger,
+        binder=binder,
         max_candidates=settings.max_candidates,
         max_request_bytes=settings.max_request_mib * MIB,
         waiting_for=waiting_for,

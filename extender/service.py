@@ -10,15 +10,18 @@ This is the whole extender without HTTP and without a cluster; `extender.app` pu
 import zlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
 
 from extender.account import account_of
+from extender.bind import Binder, BindError
 from extender.decisions import Decisions, Filtered, Preempted, Prioritized
 from extender.explain import explanation_of
 from extender.filter import filter_nodes
+from extender.findings import Allotment, Evidence, Finding
 from extender.ledger import Ledger
 from extender.metrics import Metrics
 from extender.pods import identity_of
@@ -27,12 +30,15 @@ from extender.prioritize import prioritize_nodes
 from extender.reports import Knowledge
 from extender.wire import (
     ExtenderArgs,
+    ExtenderBindingArgs,
     ExtenderPreemptionArgs,
     RequestError,
     UnreadableError,
     Victims,
     decode_args,
+    decode_binding_args,
     decode_preemption_args,
+    encode_binding_result,
     encode_filter_error,
     encode_filter_result,
     encode_host_priorities,
@@ -48,6 +54,12 @@ REPORT_PATIENCE: Final = timedelta(seconds=30)
 so; an agent that is down must not keep the pod from trying elsewhere."""
 
 
+_SURPRISES: Final[dict[type[Finding], str]] = {
+    Allotment: "a pod got other GPUs than expected",
+    Evidence: "a pod's status names other GPUs than the agent reports",
+}
+
+
 class NotReadyError(GpuTopologyError):
     """The books are not complete yet, so that no decision about GPUs can be made."""
 
@@ -61,24 +73,27 @@ def _utc_now() -> datetime:
 
 
 class Service:
-    """Answers filter, prioritize and preempt from a ledger, and explains what it answered.
+    """Answers filter, prioritize, preempt and bind from a ledger, and explains what it answered.
 
     Attributes:
         metrics: what has been counted.
+        binds: whether it binds pods.
         max_request_bytes: the largest request that is answered; a longer one is refused.
 
     Args:
         ledger: the books; whoever made them keeps them up to date.
+        binder: binds pods; None where kube-scheduler does that itself.
         max_candidates: how many nodes filter passes on at most, the best ones; 0: all.
         max_request_bytes: as the attribute.
         waiting_for: returns what the books still lack, in a few words, or None once they are complete.
         clock: returns the present time, with its zone.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all but the first have a default and a name
         self,
         ledger: Ledger,
         *,
+        binder: Binder | None = None,
         max_candidates: int = 100,
         max_request_bytes: int = 64 * MIB,
         waiting_for: Callable[[], str | None] = _ready,
@@ -86,18 +101,32 @@ class Service:
     ) -> None:
         self.metrics = Metrics()
         self.max_request_bytes = max_request_bytes
+        self.binds = binder is not None
         self._ledger = ledger
+        self._binder = binder
         self._max_candidates = max_candidates
         self._waiting_for = waiting_for
         self._clock = clock
         self._decisions = Decisions()
         self._log = structlog.get_logger("extender")
+        ledger.tell = self._hear
         self.metrics.watch("gpu_scheduler_nodes", "Nodes, by what is known of them.", "knowledge", self._knowledge)
 
     def _knowledge(self) -> dict[str, int]:
         """Every kind of knowledge, so that one that no node has at present shows as 0."""
         nodes = self._ledger.knowledge()
         return {kind.value: nodes[kind] for kind in Knowledge if kind is not Knowledge.UNSEEN}
+
+    def _hear(self, finding: Finding) -> None:
+        """Count what became of what was expected, and log what did not come true."""
+        outcome = "agree" if finding.agrees else "differ"
+        match finding:
+            case Allotment(basis=basis):
+                self.metrics.allotments.labels(basis, outcome).inc()
+            case Evidence():
+                self.metrics.evidence.labels(outcome).inc()
+        if not finding.agrees:
+            self._log.warning(_SURPRISES[type(finding)], **asdict(finding))
 
     def unready_reason(self) -> str | None:
         """Why filter cannot decide yet, in a sentence, or None if it can."""
@@ -158,6 +187,20 @@ class Service:
             except (RequestError, WishError, NotReadyError) as error:
                 refuse(error)
                 return encode_preemption_result({})
+
+    async def bind(self, body: bytes) -> bytes:
+        """The `ExtenderBindingResult` that answers an `ExtenderBindingArgs`; with an `Error` the pod is tried again.
+
+        Raises:
+            UnreadableError: the body is not JSON.
+        """
+        with self._counted("bind") as refuse:
+            try:
+                await self._bind(decode_binding_args(self._within_limit(body)))
+            except (RequestError, BindError, NotReadyError) as error:
+                refuse(error)
+                return encode_binding_result(str(error))
+            return encode_binding_result()
 
     def _filter(self, args: ExtenderArgs, request: GpuRequest) -> bytes:
         pod = identity_of(args.pod)
@@ -220,6 +263,24 @@ class Service:
             awaited=awaited,
         )
         return encode_preemption_result(kept)
+
+    async def _bind(self, args: ExtenderBindingArgs) -> None:
+        reason = self.unready_reason()
+        if self._binder is None or reason is not None:
+            raise NotReadyError(reason or "the extender was started without --bind")
+        decision = self._decisions.recall(args.pod.key)
+        remembered = decision is not None and decision.pod == args.pod and not decision.request.is_empty
+        bound = await self._binder.bind(args, decision.request if decision is not None and remembered else None)
+        assignment = bound.assignment
+        self._log.info(
+            "bind",
+            pod=args.pod.key,
+            node=args.node,
+            gpus=bound.request.total,
+            gpus_by_container={name: list(uuids) for name, uuids in assignment.containers} if assignment else {},
+            bandwidth_gbps=assignment.bandwidth_gbps if assignment else None,
+            enforced=assignment.enforced if assignment else None,
+        )
 
     def _awaited(self, pod: Mapping[str, Any], request: GpuRequest) -> str | None:
         """The node for which a pod has had others evicted, if its agent has only yet to report that they left.

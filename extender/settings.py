@@ -27,6 +27,7 @@ class Settings(BaseSettings):
         cli_prog_name="python -m extender",
         cli_kebab_case=True,
         cli_hide_none_type=True,
+        cli_implicit_flags=True,
         use_attribute_docstrings=True,
         frozen=True,
         extra="ignore",
@@ -54,6 +55,11 @@ class Settings(BaseSettings):
     """Nodes: how many of those that can serve a pod filter passes on, the best ones. 0 passes on all. The size of the
     answers is what an extender costs: kube-scheduler scores every node that it gets back, and by default looks at a
     sample of 10 % of 5,000 nodes itself. Soft affinities choose among these nodes, so it should not be too small."""
+
+    bind: bool = False
+    """Serve /bind as well, for a kube-scheduler that is configured with bindVerb: the GPUs are then chosen for good
+    when the pod is bound, and recorded on it. It takes further rights, and an admission policy that keeps others from
+    writing such records, which are trusted from then on: see docs/binding.md."""
 
     max_request_mib: Annotated[int, Field(ge=1, le=4096)] = 64
     """MiB: the largest request that is read. 5,000 node names are 0.2 MiB; 5,000 whole nodes, which kube-scheduler

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from extender.pods import PodIdentity
 from gpu_topology.errors import GpuTopologyError
 
 
@@ -64,6 +65,21 @@ class ExtenderPreemptionArgs:
     victims: Mapping[str, Victims]
 
 
+@dataclass(frozen=True, slots=True)
+class ExtenderBindingArgs:
+    """A bind request: a pod, and the node that kube-scheduler has chosen for it."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+
+    @property
+    def pod(self) -> PodIdentity:
+        """Which pod."""
+        return PodIdentity(f"{self.namespace}/{self.name}", self.uid)
+
+
 def decode_args(body: bytes) -> ExtenderArgs:
     """Read the body of a filter or prioritize request.
 
@@ -96,6 +112,26 @@ def decode_preemption_args(body: bytes) -> ExtenderPreemptionArgs:
     if not isinstance(nodes, dict):
         raise RequestError(f"{name} is {_kind(nodes)}, not an object")
     return ExtenderPreemptionArgs(pod, {node: _victims(f"{name}.{node}", each) for node, each in nodes.items()})
+
+
+def decode_binding_args(body: bytes) -> ExtenderBindingArgs:
+    """Read the body of a bind request.
+
+    Raises:
+        UnreadableError: it is not JSON.
+        RequestError: it is not an `ExtenderBindingArgs`; the message names the field.
+    """
+    document = _document(body)
+    fields = {field: document.get(field) for field in ("PodNamespace", "PodName", "PodUID", "Node")}
+    for field, value in fields.items():
+        if not isinstance(value, str) or not value:
+            raise RequestError(f"{field} is {_kind(value) if value != '' else 'empty'}, not a name")
+    return ExtenderBindingArgs(*map(str, fields.values()))
+
+
+def encode_binding_result(error: str = "") -> bytes:
+    """An `ExtenderBindingResult`: why the pod is not bound, or "" if it is."""
+    return orjson.dumps({"Error": error})
 
 
 def encode_preemption_result(victims: Mapping[str, Victims]) -> bytes:
@@ -149,13 +185,18 @@ def encode_host_priorities(scored: Iterable[tuple[int, Sequence[str]]]) -> bytes
     return orjson.dumps([{"Host": name, "Score": score} for score, names in scored for name in names])
 
 
-def _document_and_pod(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+def _document(body: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise UnreadableError(f"the request is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise RequestError(f"the request is {_kind(document)}, not an object")
+    return document
+
+
+def _document_and_pod(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    document = _document(body)
     pod = document.get("Pod")
     if not isinstance(pod, dict):
         raise RequestError(f"Pod is {_kind(pod)}, not an object")

@@ -1,7 +1,8 @@
-"""The annotations that the agent writes on its node and the extender reads: the one thing that both must agree on.
+"""The annotations by which the agent and the extender speak to one another: the one thing that both must agree on.
 
-`gpu-scheduler/topology` holds the hardware and changes rarely; `gpu-scheduler/state` holds who has which GPU and
-changes with every pod. Both are JSON with a version. The schema is in this package's README.
+On a node the agent writes `gpu-scheduler/topology`, the hardware, which changes rarely, and `gpu-scheduler/state`, who
+has which GPU, which changes with every pod. On a pod the extender may record its choice in `gpu-scheduler/assigned`.
+All are JSON with a version. The schema is in this package's README.
 
 A reader ignores keys that it does not know, so that agents can be upgraded before the extender; what an older reader
 would misread raises `VERSION`.
@@ -10,11 +11,12 @@ would misread raises `VERSION`.
 import hashlib
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from gpu_topology.errors import ForeignVersionError, MalformedError, OversizedError, TopologyError
+from gpu_topology.annotation import VERSION, Document, decode, encode
+from gpu_topology.errors import MalformedError, TopologyError
 from gpu_topology.links import PcieAncestor
 from gpu_topology.slices import MAX_SLICES, SliceHolder, SlicePool
 from gpu_topology.topology import Ancestors, Gpu, Nic, NodeTopology
@@ -22,11 +24,6 @@ from gpu_topology.topology import Ancestors, Gpu, Nic, NodeTopology
 TOPOLOGY_ANNOTATION: Final = "gpu-scheduler/topology"
 STATE_ANNOTATION: Final = "gpu-scheduler/state"
 ASSIGNED_ANNOTATION: Final = "gpu-scheduler/assigned"
-"""On a pod, where a choice of GPUs is recorded: a JSON object, container to the UUIDs of its GPUs."""
-VERSION: Final = 1
-MAX_ANNOTATION_BYTES: Final = 256 * 1024
-"""What the API server takes for all annotations of an object together
-(k8s.io/apimachinery, `TotalAnnotationSizeLimitB`)."""
 MAX_GPUS: Final = 64
 """More GPUs than any node has; a bound on what a foreign value can make a reader do."""
 
@@ -84,6 +81,27 @@ class NodeState:
     held_slices: tuple[SliceHolder, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The GPUs that were chosen for a pod when it was bound.
+
+    Attributes:
+        pod_uid: the pod that it is about; on any other, which somebody may have copied it to, it means nothing.
+        node: where the pod was bound.
+        containers: each container with whole GPUs, with their UUIDs.
+        bandwidth_gbps: what the slowest link in the best ring of the slowest container's set sustains, in GB/s; None
+            where no container has several GPUs.
+        enforced: whether the node gives the pod exactly these; else it is what the vendor's device plugin is expected
+            to pick, of which only the number is sure.
+    """
+
+    pod_uid: str
+    node: str
+    containers: tuple[tuple[str, tuple[str, ...]], ...]
+    bandwidth_gbps: float | None
+    enforced: bool
+
+
 def topology_hash(annotation: str) -> str:
     """The name by which a state refers to a topology: 16 hexadecimal digits of the annotation's SHA-256."""
     return hashlib.sha256(annotation.encode()).hexdigest()[:16]
@@ -95,7 +113,7 @@ def encode_topology(topology: NodeTopology) -> str:
     Raises:
         OversizedError: it would not fit into an object's annotations.
     """
-    return _encode(TOPOLOGY_ANNOTATION, _TopologyDocument.of(topology))
+    return encode(TOPOLOGY_ANNOTATION, _TopologyDocument.of(topology))
 
 
 def decode_topology(annotation: str) -> NodeTopology:
@@ -104,7 +122,7 @@ def decode_topology(annotation: str) -> NodeTopology:
     Raises:
         MalformedError, OversizedError, ForeignVersionError: it is not what `encode_topology` writes.
     """
-    document = _decode(TOPOLOGY_ANNOTATION, annotation, _TopologyDocument)
+    document = decode(TOPOLOGY_ANNOTATION, annotation, _TopologyDocument)
     try:
         return document.topology()
     except TopologyError as error:
@@ -117,7 +135,7 @@ def encode_state(state: NodeState) -> str:
     Raises:
         OversizedError: it would not fit into an object's annotations.
     """
-    return _encode(STATE_ANNOTATION, _StateDocument.of(state))
+    return encode(STATE_ANNOTATION, _StateDocument.of(state))
 
 
 def decode_state(annotation: str) -> NodeState:
@@ -128,7 +146,7 @@ def decode_state(annotation: str) -> NodeState:
     Raises:
         MalformedError, OversizedError, ForeignVersionError: it is not what `encode_state` writes.
     """
-    return _decode(STATE_ANNOTATION, annotation, _StateDocument).state()
+    return decode(STATE_ANNOTATION, annotation, _StateDocument).state()
 
 
 def check_state(state: NodeState, topology: NodeTopology, annotation: str) -> None:
@@ -150,6 +168,24 @@ def check_state(state: NodeState, topology: NodeTopology, annotation: str) -> No
         raise MalformedError(STATE_ANNOTATION, f"speaks of GPU {foreign[0]}, but the node has {len(topology)}")
 
 
+def encode_assignment(assignment: Assignment) -> str:
+    """The value of `gpu-scheduler/assigned`: compact JSON.
+
+    Raises:
+        OversizedError: it would not fit into an object's annotations.
+    """
+    return encode(ASSIGNED_ANNOTATION, _AssignmentDocument.of(assignment))
+
+
+def decode_assignment(annotation: str) -> Assignment:
+    """The assignment that `encode_assignment` wrote. Who wrote it, and about which pod, is for the reader to check.
+
+    Raises:
+        MalformedError, OversizedError, ForeignVersionError: it is not what `encode_assignment` writes.
+    """
+    return decode(ASSIGNED_ANNOTATION, annotation, _AssignmentDocument).assignment()
+
+
 # The documents: what stands in the JSON.
 
 _AncestorName = Literal["SYS", "NODE", "PHB", "PXB", "PIX", "PSB"]
@@ -159,11 +195,7 @@ _LinkCount = Annotated[int, Field(ge=0, le=1024)]
 _Cell = Literal["X"] | _AncestorName | None
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
-
-
-class _GpuDocument(_Document):
+class _GpuDocument(Document):
     uuid: str | None
     product: str | None
     pci_bus_id: str | None
@@ -173,12 +205,12 @@ class _GpuDocument(_Document):
     mig_enabled: bool | None
 
 
-class _NicDocument(_Document):
+class _NicDocument(Document):
     name: str
     pcie: list[_AncestorName | None]
 
 
-class _TopologyDocument(_Document):
+class _TopologyDocument(Document):
     version: Literal[1]
     gpus: Annotated[int, Field(ge=0, le=MAX_GPUS)]
     devices: list[_GpuDocument]
@@ -228,21 +260,21 @@ class _TopologyDocument(_Document):
         )
 
 
-class _HolderDocument(_Document):
+class _HolderDocument(Document):
     pod: str
     container: str
     gpus: list[_Index]
     pod_uid: str | None
 
 
-class _SlicePoolDocument(_Document):
+class _SlicePoolDocument(Document):
     resource: str
     gpu: _Index | None
     total: _SliceCount
     free: _SliceCount
 
 
-class _SliceHolderDocument(_Document):
+class _SliceHolderDocument(Document):
     pod: str
     container: str
     resource: str
@@ -251,7 +283,7 @@ class _SliceHolderDocument(_Document):
     pod_uid: str | None
 
 
-class _StateDocument(_Document):
+class _StateDocument(Document):
     version: Literal[1]
     topology: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
     sequence: Annotated[int, Field(ge=0)]
@@ -262,7 +294,7 @@ class _StateDocument(_Document):
     stale: str | None
     # Not there in what agents wrote that did not count slices yet.
     slices: list[_SlicePoolDocument] | None = None
-    held_slices: list[_SliceHolderDocument] = []
+    held_slices: list[_SliceHolderDocument] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _free_is_free(self) -> "_StateDocument":
@@ -322,11 +354,28 @@ class _StateDocument(_Document):
         )
 
 
-class _Versioned(BaseModel):
-    version: Any = None
+class _AssignmentDocument(Document):
+    version: Literal[1]
+    pod_uid: str
+    node: str
+    containers: dict[str, list[str]]
+    bandwidth_gbps: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
+    enforced: bool
 
+    @classmethod
+    def of(cls, assignment: Assignment) -> "_AssignmentDocument":
+        return cls(
+            version=VERSION,
+            pod_uid=assignment.pod_uid,
+            node=assignment.node,
+            containers={name: list(uuids) for name, uuids in assignment.containers},
+            bandwidth_gbps=assignment.bandwidth_gbps,
+            enforced=assignment.enforced,
+        )
 
-_AnyDocument = TypeVar("_AnyDocument", bound=_Document)
+    def assignment(self) -> Assignment:
+        containers = tuple((name, tuple(uuids)) for name, uuids in self.containers.items())
+        return Assignment(self.pod_uid, self.node, containers, self.bandwidth_gbps, self.enforced)
 
 
 def _name(ancestor: PcieAncestor | None) -> Any:
@@ -335,38 +384,3 @@ def _name(ancestor: PcieAncestor | None) -> Any:
 
 def _ancestors(names: list[Any]) -> Ancestors:
     return tuple(None if name in (None, "X") else PcieAncestor[name] for name in names)
-
-
-def _encode(key: str, document: _Document) -> str:
-    text = document.model_dump_json()
-    _check_size(key, text)
-    return text
-
-
-def _decode(key: str, text: str, document: type[_AnyDocument]) -> _AnyDocument:
-    _check_size(key, text)
-    try:
-        return document.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
-            raise MalformedError(key, f"is not JSON: {first['ctx']['error']}") from error
-        _check_version(key, text)
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise MalformedError(key, f"{where}: {first['msg']}") from error
-
-
-def _check_version(key: str, text: str) -> None:
-    """Raise for a foreign version, which explains every other misfit."""
-    try:
-        version = _Versioned.model_validate_json(text).version
-    except ValidationError:
-        return  # not an object at all: the caller's own error says so
-    if version is not None and version != VERSION:
-        raise ForeignVersionError(key, f"is of version {str(version)[:20]!r}; this program reads version {VERSION}")
-
-
-def _check_size(key: str, text: str) -> None:
-    size = len(text.encode())
-    if size > MAX_ANNOTATION_BYTES:
-        raise OversizedError(key, f"is {size} bytes long; an object's annotations take {MAX_ANNOTATION_BYTES} together")

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import orjson
 
-from gpu_topology.contract import MAX_GPUS, VERSION, decode_topology
+from gpu_topology.annotation import VERSION
+from gpu_topology.contract import MAX_GPUS, decode_topology
 from gpu_topology.errors import ContractError, TopologyError
 from gpu_topology.topology import Gpu, NodeTopology
 

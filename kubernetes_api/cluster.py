@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote
 
 import aiohttp
 import orjson
@@ -15,8 +16,8 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException
 
 from gpu_topology.errors import SettingsError
-from kubernetes_api.created import NodeEvent, lease_renewal, new_event, new_lease
-from kubernetes_api.errors import ApiError, ExpiredError, NotFoundError
+from kubernetes_api.created import NodeEvent, lease_renewal, new_binding, new_event, new_lease
+from kubernetes_api.errors import ApiError, ConflictError, ExpiredError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -35,7 +36,8 @@ PAGE_SIZE: Final = 500
 _EVENTS: Final = "/apis/events.k8s.io/v1/namespaces/default/events"
 """Events about nodes belong into the namespace `default`: the API server takes them in no other of ours."""
 _LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
-_ERRORS_BY_STATUS: Final = {404: NotFoundError, 410: ExpiredError}
+_POD: Final = "/api/v1/namespaces/{namespace}/pods/{name}"
+_ERRORS_BY_STATUS: Final = {404: NotFoundError, 409: ConflictError, 410: ExpiredError}
 
 
 class Resource(Enum):
@@ -101,6 +103,36 @@ class Cluster:
         """
         body = {"metadata": {"annotations": dict(annotations), "labels": dict(labels or {})}}
         await self._json("PATCH", f"{Resource.NODES.value}/{name}", body=body)
+
+    async def get_pod(self, namespace: str, name: str) -> dict[str, Any]:
+        """One pod.
+
+        Raises:
+            NotFoundError: there is no such pod.
+            ApiError: the API server refused, or could not be reached.
+        """
+        return await self._json("GET", _POD.format(namespace=quote(namespace, safe=""), name=quote(name, safe="")))
+
+    async def bind_pod(  # noqa: PLR0913  what a Binding has
+        self, namespace: str, name: str, *, uid: str, node: str, annotations: Mapping[str, str], seconds: float
+    ) -> None:
+        """Bind a pod to a node, and annotate it in the same write.
+
+        Args:
+            namespace: the pod's.
+            name: the pod's.
+            uid: the pod's: another one of that name is left alone.
+            node: where it is to run. Whether there is such a node is not looked at.
+            annotations: set on the pod, beside those that it has.
+            seconds: how long that may take.
+
+        Raises:
+            NotFoundError: there is no such pod.
+            ConflictError: it is another pod by now, is bound already, or is being deleted.
+            ApiError: the API server refused, or, where `status` is None, did not answer: then the pod may be bound.
+        """
+        path = _POD.format(namespace=quote(namespace, safe=""), name=quote(name, safe="")) + "/binding"
+        await self._json("POST", path, body=new_binding(name, uid, node, annotations), seconds=seconds)
 
     async def create_event(self, node: str, event: NodeEvent) -> None:
         """Say something about a node, where `kubectl describe node` shows it.
@@ -174,9 +206,15 @@ class Cluster:
                 yield event
 
     async def _json(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: object = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        seconds: float = REQUEST_SECONDS,
     ) -> dict[str, Any]:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=seconds)
         async with self._request(method, path, query=query, body=body, timeout=timeout) as response:
             answer: dict[str, Any] = orjson.loads(await response.read())
             return answer

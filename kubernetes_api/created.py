@@ -1,5 +1,6 @@
-"""The objects that we create, in the API server's JSON form: events about nodes, and leases. The time is given."""
+"""The objects that we create, in the API server's JSON form: events, leases, bindings. The time is given."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -42,6 +43,16 @@ def new_event(node: str, event: NodeEvent, at: datetime) -> dict[str, Any]:
         "regarding": {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node},
         "note": _cut(event.note),
         "type": "Warning" if event.is_warning else "Normal",
+    }
+
+
+def new_binding(pod: str, uid: str, node: str, annotations: Mapping[str, str]) -> dict[str, Any]:
+    """The Binding of a pod. Its annotations are merged into the pod's (k8s.io/kubernetes, pkg/registry/core/pod)."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": pod, "uid": uid, "annotations": dict(annotations)},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": node},
     }
 
 

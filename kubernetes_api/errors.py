@@ -19,5 +19,9 @@ class NotFoundError(ApiError):
     """The object does not exist."""
 
 
+class ConflictError(ApiError):
+    """The object is not as the request takes it to be: a pod is bound already, say, or is another one by now."""
+
+
 class ExpiredError(ApiError):
     """The resource version that a watch was to resume from is no longer kept (410 Gone)."""

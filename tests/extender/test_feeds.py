@@ -74,8 +74,9 @@ def test_a_trimmed_pod_is_read_like_the_whole_one() -> None:
     assert bound_pod_of(trimmed) == bound_pod_of(whole) is not None
 
 
-def test_of_a_pod_without_gpus_only_the_name_is_left() -> None:
-    assert trimmed_pod(pod("web", 0, on="n")) == {"metadata": {"namespace": "team", "name": "web"}}
+def test_of_a_pod_without_gpus_only_its_identity_is_left() -> None:
+    identity = {"namespace": "team", "name": "web", "uid": "uid-of-web"}
+    assert trimmed_pod(pod("web", 0, on="n")) == {"metadata": identity}
 
 
 def test_a_pod_that_has_ended_is_still_forgotten_by_its_trimmed_form(ledger: Ledger) -> None:

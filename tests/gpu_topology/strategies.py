@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from gpu_topology.contract import Allocation, Holder, NodeState
+from gpu_topology.contract import Allocation, Assignment, Holder, NodeState
 from gpu_topology.links import PcieAncestor
 from gpu_topology.slices import SliceHolder, SlicePool
 from gpu_topology.topology import Gpu, Nic, NodeTopology
@@ -96,4 +96,17 @@ def states(draw: st.DrawFn) -> NodeState:
         stale=draw(_text),
         slices=draw(st.none() | slices(tuple(taken))),
         held_slices=draw(st.lists(_slice_holders, max_size=3).map(tuple)),
+    )
+
+
+def assignments() -> st.SearchStrategy[Assignment]:
+    """Any record of a choice."""
+    containers = st.dictionaries(st.text(max_size=9), st.lists(st.text(max_size=9), max_size=3).map(tuple), max_size=3)
+    return st.builds(
+        Assignment,
+        pod_uid=st.text(max_size=9),
+        node=st.text(max_size=9),
+        containers=containers.map(lambda chosen: tuple(chosen.items())),
+        bandwidth_gbps=st.none() | st.floats(0, 1e6),
+        enforced=st.booleans(),
     )

@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpu_topology.annotation import MAX_ANNOTATION_BYTES
 from gpu_topology.contract import (
-    MAX_ANNOTATION_BYTES,
+    Assignment,
     NodeState,
     check_state,
+    decode_assignment,
     decode_state,
     decode_topology,
+    encode_assignment,
     encode_state,
     encode_topology,
     topology_hash,
@@ -21,7 +24,7 @@ from gpu_topology.errors import ContractError, ForeignVersionError, MalformedErr
 from gpu_topology.links import PcieAncestor
 from gpu_topology.slices import SlicePool
 from gpu_topology.topology import Gpu, NodeTopology
-from tests.gpu_topology.strategies import states, topologies
+from tests.gpu_topology.strategies import assignments, states, topologies
 
 PAIR = NodeTopology(
     gpus=(Gpu(uuid="GPU-a"), Gpu(uuid="GPU-b")),
@@ -47,6 +50,12 @@ def test_a_state_survives_the_annotation(state: NodeState) -> None:
     assert decode_state(encode_state(state)) == state
 
 
+@given(assignments())
+def test_a_record_of_a_choice_survives_the_annotation(assignment: Assignment) -> None:
+    """Encode and decode are inverse."""
+    assert decode_assignment(encode_assignment(assignment)) == assignment
+
+
 @given(topologies())
 def test_equal_topologies_have_equal_annotations(topology: NodeTopology) -> None:
     """So that a reader may share what it has decoded, and the hash names the hardware."""
@@ -57,7 +66,7 @@ def test_equal_topologies_have_equal_annotations(topology: NodeTopology) -> None
 @given(st.text(max_size=60) | json_values.map(json.dumps))
 def test_foreign_text_is_refused_with_a_typed_error(text: str) -> None:
     """Whatever stands in the annotation, the reader gets an error of ours."""
-    for decode in (decode_topology, decode_state):
+    for decode in (decode_topology, decode_state, decode_assignment):
         with pytest.raises(ContractError):
             decode(text)
 

@@ -12,7 +12,15 @@ from extender.filter import TOPOLOGY_UNKNOWN
 from extender.reports import Knowledge
 from extender.settings import Settings
 from gpu_topology import contract, cordon, request
-from gpu_topology.contract import check_state, decode_state, decode_topology, encode_state, encode_topology
+from gpu_topology.contract import (
+    check_state,
+    decode_assignment,
+    decode_state,
+    decode_topology,
+    encode_assignment,
+    encode_state,
+    encode_topology,
+)
 from gpu_topology.placement import RefusalKind
 from gpu_topology.request import Communication, Require, wishes_of
 from tests.manifests.files import REPOSITORY, fenced_blocks, scheduler_config
@@ -113,18 +121,20 @@ def test_every_state_of_knowledge_has_a_remedy(knowledge: Knowledge) -> None:
 
 def test_the_examples_of_the_contract_are_what_the_codec_writes() -> None:
     """Read, written again, and together: the state's hash is that of the topology."""
-    topology_text, state_text = map(compact, fenced_blocks(CONTRACT_README, "json"))
+    topology_text, state_text, assigned_text = map(compact, fenced_blocks(CONTRACT_README, "json"))
     topology, state = decode_topology(topology_text), decode_state(state_text)
     assert encode_topology(topology) == topology_text
     assert encode_state(state) == state_text
     check_state(state, topology, topology_text)
+    assert encode_assignment(decode_assignment(assigned_text)) == assigned_text
 
 
 def test_every_field_of_the_contract_is_documented() -> None:
     """Each has a row in a table, under its path."""
     rows = set(re.findall(r"^\| `(?:\w+\[\]\.)?(\w+)` \|", CONTRACT_README.read_text(), re.MULTILINE))
     examples = [json.loads(block) for block in fenced_blocks(CONTRACT_README, "json")]
-    assert keys_in(examples) == rows
+    containers = {name for example in examples for name in example.get("containers", ())}
+    assert keys_in(examples) - containers == rows
 
 
 def test_the_wishes_of_the_example_pods_can_be_read() -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import yaml
 
 from gpu_topology.contract import STATE_ANNOTATION
 from tests.control_plane import objects
@@ -21,9 +19,9 @@ from tests.control_plane.ports import LOOPBACK, free_ports
 from tests.control_plane.processes import ChildProcess
 from tests.manifests import files
 from tests.manifests.files import BASE, REPOSITORY, Manifest, pod_specs, render, scheduler_config
+from tests.manifests.service_accounts import MERGE_PATCH, connect_as
 from topology_agent.labels import GPU_COUNT_LABEL
 
-MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 NODE = "manifests-node"
 POD = "manifests-pod"
 BINDING = {
@@ -64,16 +62,7 @@ def account(control_plane: ControlPlane, kubectl: Kubectl) -> Iterator[Account]:
     with ExitStack() as connections:
 
         def connect(namespace: str, name: str) -> httpx.Client:
-            config = yaml.safe_load(control_plane.service_account_kubeconfig(namespace, name).read_text())
-            cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-            return connections.enter_context(
-                httpx.Client(
-                    base_url=cluster["server"],
-                    verify=ssl.create_default_context(cafile=cluster["certificate-authority"]),
-                    headers={"Authorization": f"Bearer {user['token']}"},
-                    trust_env=False,
-                )
-            )
+            return connections.enter_context(connect_as(control_plane, namespace, name))
 
         yield connect
 
@@ -258,6 +247,7 @@ def may_follow(connection: httpx.Client, resource: str, selector: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
+        ("GET", f"/api/v1/namespaces/default/pods/{POD}"),
         ("POST", f"/api/v1/namespaces/default/pods/{POD}/binding"),
         ("POST", "/api/v1/namespaces/default/bindings"),
         ("DELETE", f"/api/v1/namespaces/default/pods/{POD}"),

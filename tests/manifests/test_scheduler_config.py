@@ -1,9 +1,10 @@
 """config/scheduler-config.yaml says what the extender and the project's promises need."""
 
 import pytest
+import yaml
 
 from gpu_topology.placement.rank import LEFTOVER_SPAN, WORTH_GAP
-from tests.manifests.files import Manifest, scheduler_config
+from tests.manifests.files import REPOSITORY, Manifest, scheduler_config
 
 POINT = 10
 """What one point of an extender adds to a node's total at weight 1: MaxNodeScore / MaxExtenderPriority."""
@@ -51,6 +52,13 @@ def test_the_extender_filters_prioritizes_and_checks_evictions_and_leaves_bindin
     verbs = [extender[f"{verb}Verb"] for verb in ("filter", "prioritize", "preempt")]
     assert verbs == ["filter", "prioritize", "preempt"]
     assert "bindVerb" not in extender
+
+
+def test_the_bind_component_changes_nothing_but_the_bind_verb() -> None:
+    """Kustomize cannot change a line of a file, so the component has a copy."""
+    copy = yaml.safe_load((REPOSITORY / "manifests" / "components" / "bind" / "scheduler-config.yaml").read_text())
+    assert copy["extenders"][0].pop("bindVerb") == "bind"
+    assert copy == scheduler_config()
 
 
 def test_scores_see_the_pods_of_a_node_and_no_pod_is_placed_blindly(extender: Manifest) -> None:
