@@ -7,10 +7,16 @@ time:
 - the plugin chooses by itself: is each choice one that was predicted?
 - the agent enforces: is each set worth what the node was scored with?
 - the agent enforces a set that is recorded on the pod, any of the free ones: is it exactly that?
+
+And pods of 1 to 4 GPUs come in bursts, without records: is each set worth what the node was scored with, pod by pod in
+the order of binding?
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, closing
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -19,10 +25,11 @@ from typing import Any, NamedTuple, TypeAlias
 from rich.table import Table
 
 from gpu_topology.contract import ASSIGNED_ANNOTATION, Allocation, Assignment, encode_assignment
-from gpu_topology.placement import SetWorth, assess, mask_of, tables_of
+from gpu_topology.placement import Assessment, SetWorth, assess, mask_of, tables_of
 from gpu_topology.placement.vendor import predict, vendor_scores
 from gpu_topology.request import ContainerRequest, GpuRequest
 from gpu_topology.topology import NodeTopology
+from tests.control_plane.client import Object
 from tests.control_plane.cluster import ControlPlane
 from tests.fake_nvml import library, machine
 from tests.fake_nvml.machine import Machine
@@ -36,6 +43,9 @@ from topology_agent.profiles import load_machine
 PODS = 200
 SIZES = range(1, 9)
 SEED = 1
+LEAST_FREE = 5
+"""GPUs before a burst begins: enough for pods of different sizes."""
+LARGEST_IN_A_BURST = 4
 
 Figures: TypeAlias = dict[str, float]
 Recorder: TypeAlias = Callable[[Sequence[int], int], Sequence[int]]
@@ -61,7 +71,9 @@ def measure(pods: int = PODS) -> dict[str, Figures]:
     Returns:
         By machine: `pods`; how many of them got exactly the recorded set (`as_recorded`), a set worth at least what was
         scored (`worth_as_scored`), and, of the plugin alone, one outside of what was predicted (`outside_prediction`);
-        and the mean bandwidth in GB/s of the sets of two GPUs and more, enforced and chosen by the plugin.
+        the mean bandwidth in GB/s of the sets of two GPUs and more, enforced and chosen by the plugin; and of as many
+        pods that came in bursts, how many got a set worth at least what was scored (`worth_as_scored_in_bursts`), and
+        how many asked for two GPUs or more and so could have got less (`linked_pods_in_bursts`).
     """
     figures = {}
     with TemporaryDirectory() as name, ControlPlane(Path(name) / "c") as control_plane:
@@ -84,6 +96,8 @@ def table(figures: dict[str, Figures]) -> Table:
         "outside prediction",
         "GB/s enforced",
         "GB/s by the plugin",
+        "worth as scored in bursts",
+        "of them linked",
         title="Sets that pods get on a real kubelet",
     )
     for name, row in figures.items():
@@ -115,15 +129,83 @@ def stream(gpu_node: GpuNode, pods: int, recorder: Recorder = lambda _free, _siz
         gpu_node.end(name, grace_seconds=0)
 
 
+def bursts(gpu_node: GpuNode, pods: int) -> Iterator[Given]:
+    """Pods of mixed sizes are bound in bursts, those of a burst at the same moment; in the end all are gone.
+
+    The kubelet serves them in an order of its own. What a pod was scored with is what the extender's books say: they
+    take the pods in the order in which they were bound, and until the agent has reported what a pod got, the set counts
+    as taken that the pod would best get of what was left then. So that is what is not free for the next pod here.
+
+    Args:
+        gpu_node: a node whose GPUs are offered, and whose choice of them is enforced.
+        pods: how many.
+
+    Yields:
+        For each pod, in the order of binding, what it got, and what was free by the books.
+    """
+    random = Random(SEED)
+    running: list[str] = []
+    number = 0
+    while number < pods:
+        random.shuffle(running)
+        while running and len(gpu_node.free()) < LEAST_FREE:
+            gpu_node.end(running.pop(), grace_seconds=0)
+        free = gpu_node.free()
+        together = islice(_split(random, len(free)), pods - number)
+        sizes = {f"{gpu_node.node.name}-{number + place}": size for place, size in enumerate(together)}
+        order = bind_at_once(gpu_node, sizes)
+        gpu_node.wait_until_held(lambda held: held.keys() >= sizes.keys())  # noqa: B023  called at once
+        held = gpu_node.held()
+        for name in order:
+            yield Given(free, held[name])
+            [(_, booked)] = promise(gpu_node.topology, free, sizes[name]).containers
+            free = tuple(gpu for gpu in free if gpu not in booked)
+        running += order
+        number += len(order)
+    for name in running:
+        gpu_node.end(name, grace_seconds=0)
+
+
+def _split(random: Random, gpus: int) -> Iterator[int]:
+    """Sizes of pods that fit together, several of them."""
+    while gpus:
+        size = random.randint(1, min(gpus, LARGEST_IN_A_BURST))
+        yield size
+        gpus -= size
+
+
+def bind_at_once(gpu_node: GpuNode, sizes: Mapping[str, int]) -> list[str]:
+    """Create pods and bind them at the same moment; return their names in the order in which they were bound."""
+    client, node = gpu_node.node.control_plane.client, gpu_node.node.name
+    created = [_create_unbound(gpu_node, name, size) for name, size in sizes.items()]
+    with ThreadPoolExecutor(len(created)) as threads:
+        list(threads.map(partial(_bind, gpu_node), created))
+    since, selector = created[-1]["metadata"]["resourceVersion"], f"spec.nodeName={node}"
+    bound: list[str] = []
+    with closing(client.watch("Pod", field_selector=selector, resource_version=since)) as events:
+        while len(bound) < len(sizes):
+            _, pod = next(events)
+            if (name := pod["metadata"]["name"]) in sizes and name not in bound:
+                bound.append(name)
+    return bound
+
+
 def create(gpu_node: GpuNode, name: str, size: int, recorded: Sequence[int] = ()) -> None:
     """Create a pod and bind it to a node, with the GPUs that are recorded for it, if any, in the same write."""
-    client = gpu_node.node.control_plane.client
+    _bind(gpu_node, _create_unbound(gpu_node, name, size), recorded)
+
+
+def _create_unbound(gpu_node: GpuNode, name: str, size: int) -> Object:
     wanted = gpu_node.pod(name, size)
-    node = wanted["spec"].pop("nodeName")
-    uid = client.create(wanted)["metadata"]["uid"]
+    del wanted["spec"]["nodeName"]
+    return gpu_node.node.control_plane.client.create(wanted)
+
+
+def _bind(gpu_node: GpuNode, pod: Object, recorded: Sequence[int] = ()) -> None:
+    name, uid, node = pod["metadata"]["name"], pod["metadata"]["uid"], gpu_node.node.name
     uuids = tuple(gpu_node.driver.machine.uuids[gpu] for gpu in recorded)
     record = encode_assignment(Assignment(uid, node, (("main", uuids),), bandwidth_gbps=None, enforced=True))
-    client.create(
+    gpu_node.node.control_plane.client.create(
         {
             "apiVersion": "v1",
             "kind": "Binding",
@@ -133,10 +215,10 @@ def create(gpu_node: GpuNode, name: str, size: int, recorded: Sequence[int] = ()
     )
 
 
-def promised(topology: NodeTopology, given: Given) -> SetWorth | None:
-    """What the node would have been scored with for a pod."""
-    request = GpuRequest((ContainerRequest("main", len(given.gpus)),))
-    return assess(tables_of(topology), mask_of(given.free), request, Allocation.BEST).worth
+def promise(topology: NodeTopology, free: Sequence[int], size: int) -> Assessment:
+    """What the node is scored with for a pod of so many GPUs."""
+    request = GpuRequest((ContainerRequest("main", size),))
+    return assess(tables_of(topology), mask_of(free), request, Allocation.BEST)
 
 
 def worth(topology: NodeTopology, given: Given) -> SetWorth:
@@ -146,7 +228,7 @@ def worth(topology: NodeTopology, given: Given) -> SetWorth:
 
 def keeps_promise(topology: NodeTopology, given: Given) -> bool:
     """Whether a pod has got at least what was scored."""
-    scored = promised(topology, given)
+    scored = promise(topology, given.free, len(given.gpus)).worth
     return scored is not None and worth(topology, given) >= scored
 
 
@@ -156,6 +238,8 @@ def _figures(gpu_node: GpuNode, empty_sysfs: Path, pods: int) -> Figures:
     random = Random(SEED)
     alone = _streamed(nvidia_device_plugin(gpu_node.node, gpu_node.driver), gpu_node, pods)
     enforced = _streamed(enforcing(gpu_node, empty_sysfs), gpu_node, pods)
+    with enforcing(gpu_node, empty_sysfs):
+        in_bursts = list(bursts(gpu_node, pods))
     recorded = _streamed(enforcing(gpu_node, empty_sysfs, trust_records=True), gpu_node, pods, random.sample)
     return {
         "pods": pods,
@@ -166,6 +250,8 @@ def _figures(gpu_node: GpuNode, empty_sysfs: Path, pods: int) -> Figures:
         ),
         "mean_gbps_enforced": _mean_gbps(topology, enforced),
         "mean_gbps_vendor": _mean_gbps(topology, alone),
+        "worth_as_scored_in_bursts": sum(keeps_promise(topology, given) for given in in_bursts),
+        "linked_pods_in_bursts": sum(len(given.gpus) > 1 for given in in_bursts),
     }
 
 

@@ -92,6 +92,14 @@ static void read_ecc(const char *line) {
     gpu_at(gpu)->uncorrectable_errors = errors;
 }
 
+static void read_recovery(const char *line) {
+    int gpu;
+    unsigned action;
+    if (sscanf(line, "recovery %d %u", &gpu, &action) != 2) return;
+    gpu_at(gpu)->has_recovery_action = 1;
+    gpu_at(gpu)->recovery_action = action;
+}
+
 static void read_failure(const char *line) {
     Failure failure;
     if (machine.failures < MAX_FAILURES &&
@@ -135,6 +143,7 @@ void read_machine(void) {
         read_fabric(line);
         read_remapping(line);
         read_ecc(line);
+        read_recovery(line);
         read_failure(line);
     }
     fclose(file);

@@ -10,6 +10,7 @@
  *   link GPU LINK ACTIVE TYPE BUS_ID                            TYPE: an nvmlIntNvLinkDeviceType_t; where it leads to
  *   fabric GPU STATE STATUS CLUSTER_UUID CLIQUE                 32 hexadecimal digits; else not supported
  *   ecc GPU UNCORRECTABLE                                       volatile ECC errors; else not supported
+ *   recovery GPU ACTION                                         an nvmlDeviceGpuRecoveryAction_t; else not supported
  *   remapping GPU CORRECTABLE UNCORRECTABLE PENDING FAILED      remapped memory rows; else not supported
  *   fail FUNCTION CODE FIRST SECOND                             answer this nvmlReturn_t; FUNCTION may be "*"; FIRST is
  *                                                               a GPU, SECOND a link or the other GPU, -1 for any
@@ -38,7 +39,8 @@ struct nvmlDevice_st {
     unsigned long long memory_mib, uncorrectable_errors;
     int levels[MAX_GPUS];
     struct { int known, status[3]; } p2p[MAX_GPUS]; /* by nvmlGpuP2PCapsIndex_t */
-    int has_links, has_fabric, has_remapping, has_ecc;
+    int has_links, has_fabric, has_remapping, has_ecc, has_recovery_action;
+    unsigned recovery_action;
     Link links[NVML_NVLINK_MAX_LINKS];
     nvmlGpuFabricInfo_t fabric;
     struct { unsigned correctable, uncorrectable, pending, failed; } remapping;

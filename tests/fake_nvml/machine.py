@@ -65,6 +65,7 @@ class Machine:
         failures: calls that fail.
         uncorrectable_errors: GPU to its volatile ECC errors; a GPU that is not in it does not count them.
         failed_remappings: GPU to whether the remapping of a row failed; a GPU that is not in it remaps none.
+        recovery_actions: GPU to its `nvmlDeviceGpuRecoveryAction_t`; of a GPU that is not in it the driver tells none.
         fail_from: the number of a call, from 1, and the code that it and all later ones answer.
     """
 
@@ -86,6 +87,7 @@ class Machine:
     fail_from: tuple[int, int] | None = None
     uncorrectable_errors: Mapping[int, int] = field(default_factory=dict)
     failed_remappings: Mapping[int, bool] = field(default_factory=dict)
+    recovery_actions: Mapping[int, int] = field(default_factory=dict)
     p2p: tuple[tuple[str, ...], ...] = ()
 
     def failing(self, *failures: Failure) -> "Machine":
@@ -153,6 +155,8 @@ class Machine:
             yield f"fabric {gpu} {fabric.state} {fabric.status} {fabric.cluster} {fabric.clique}"
         if gpu in self.uncorrectable_errors:
             yield f"ecc {gpu} {self.uncorrectable_errors[gpu]}"
+        if gpu in self.recovery_actions:
+            yield f"recovery {gpu} {self.recovery_actions[gpu]}"
         if gpu in self.failed_remappings:
             yield f"remapping {gpu} 0 0 0 {int(self.failed_remappings[gpu])}"
 

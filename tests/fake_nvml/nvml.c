@@ -350,6 +350,18 @@ nvmlReturn_t nvmlDeviceGetRemappedRows(nvmlDevice_t device, unsigned *correctabl
     return NVML_SUCCESS;
 }
 
+nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int count, nvmlFieldValue_t *values) {
+    FAIL_IF_TOLD_OF(device, NO_ARGUMENT);
+    for (int i = 0; i < count; i++) {
+        values[i].nvmlReturn = NVML_ERROR_NOT_SUPPORTED;
+        if (values[i].fieldId != NVML_FI_DEV_GET_GPU_RECOVERY_ACTION || !device->has_recovery_action) continue;
+        values[i].nvmlReturn = NVML_SUCCESS;
+        values[i].valueType = NVML_VALUE_TYPE_UNSIGNED_INT;
+        values[i].value.uiVal = device->recovery_action;
+    }
+    return NVML_SUCCESS;
+}
+
 nvmlReturn_t nvmlEventSetCreate(nvmlEventSet_t *set) {
     FAIL_IF_TOLD();
     *set = (nvmlEventSet_t)malloc(1);

@@ -71,7 +71,7 @@ class GpuNode:
 
     def held(self) -> dict[str, tuple[int, ...]]:
         """Which GPUs each pod with GPUs has."""
-        return self._held(self.listing())
+        return self.held_in(self.listing())
 
     def free(self) -> tuple[int, ...]:
         """The GPUs that no pod has."""
@@ -96,7 +96,7 @@ class GpuNode:
         Raises:
             TimeoutError: it is not so in time.
         """
-        self._wait_for(lambda listing: predicate(self._held(listing)))
+        self._wait_for(lambda listing: predicate(self.held_in(listing)))
 
     def wait_until_offered(self, gpus: int) -> tuple[str, ...]:
         """Wait until the device plugin offers so many healthy GPUs to the kubelet, held or not; return their ids.
@@ -106,7 +106,8 @@ class GpuNode:
         """
         return self._wait_for(lambda listing: len(listing.allocatable) == gpus).allocatable
 
-    def _held(self, listing: Listing) -> dict[str, tuple[int, ...]]:
+    def held_in(self, listing: Listing) -> dict[str, tuple[int, ...]]:
+        """Which GPUs each pod with GPUs has, by what the kubelet has told."""
         return {
             entry.pod.removeprefix("default/"): self.indices_of(entry.devices)
             for entry in listing.containers

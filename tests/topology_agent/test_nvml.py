@@ -25,6 +25,7 @@ REMOTE_TYPE = "nvmlDeviceGetNvLinkRemoteDeviceType"
 REMOTE_PCI = "nvmlDeviceGetNvLinkRemotePciInfo_v2"
 P2P_STATUS = "nvmlDeviceGetP2PStatus"
 ECC_ERRORS = "nvmlDeviceGetTotalEccErrors"
+RECOVERY_ACTION = "nvmlDeviceGetFieldValues"
 REMAPPED_ROWS = "nvmlDeviceGetRemappedRows"
 FUNCTIONS = (
     "nvmlInitWithFlags",
@@ -47,6 +48,7 @@ FUNCTIONS = (
     REMOTE_PCI,
     ECC_ERRORS,
     REMAPPED_ROWS,
+    RECOVERY_ACTION,
 )
 """Every function of the library that a reading calls, by the name of its symbol."""
 
@@ -144,10 +146,32 @@ def test_a_failed_row_remapping_takes_away_the_gpu(read: Read) -> None:
     assert list(result.faults) == [0]
 
 
+def test_memory_errors_that_the_driver_says_were_contained_take_away_nothing(read: Read) -> None:
+    """Where it says what is to be done, that decides; else the count of errors does."""
+    played = replace(machine.load("hgx-h100"), uncorrectable_errors={0: 1, 1: 1, 2: 1}, recovery_actions={0: 0, 1: 1})
+    result = read(played)
+    assert result.faults[1] == "the driver says that the GPU must be reset"
+    assert list(result.faults) == [1, 2]
+
+
+@pytest.mark.parametrize("action", [1, 2, 3, 4, 6, 7])
+def test_a_gpu_that_has_to_be_recovered_is_taken_away(action: int, read: Read) -> None:
+    """Whether or not memory errors are counted; an action that is not known yet takes away nothing."""
+    played = replace(machine.load("dgx-1v"), recovery_actions={3: action, 4: 0, 5: 5, 6: 99})
+    result = read(played)
+    assert list(result.faults) == [3]
+    assert result.topology == played.topology()
+
+
+def test_a_failed_row_remapping_counts_whatever_the_driver_says_is_to_be_done(read: Read) -> None:
+    played = replace(machine.load("hgx-h100"), failed_remappings={0: True}, recovery_actions={0: 0})
+    assert list(read(played).faults) == [0]
+
+
 @pytest.mark.parametrize("code", [NOT_SUPPORTED, 13, UNKNOWN])
 def test_health_that_a_driver_does_not_tell_takes_away_nothing(code: int, read: Read) -> None:
     whole = replace(machine.load("dgx-1v"), uncorrectable_errors={0: 1}, failed_remappings={1: True})
-    result = read(whole.failing(Failure(ECC_ERRORS, code), Failure(REMAPPED_ROWS, code)))
+    result = read(whole.failing(*(Failure(call, code) for call in (ECC_ERRORS, REMAPPED_ROWS, RECOVERY_ACTION))))
     assert result == Result(whole.topology())
 
 

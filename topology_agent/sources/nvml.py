@@ -55,6 +55,16 @@ _NO_P2P: Final = frozenset(
     }
 )
 _NO_SUCH_THING: Final = (pynvml.NVMLError_NotSupported, pynvml.NVMLError_InvalidArgument)
+_RECOVERIES: Final = {
+    pynvml.NVML_GPU_RECOVERY_ACTION_GPU_RESET: "the driver says that the GPU must be reset",
+    pynvml.NVML_GPU_RECOVERY_ACTION_NODE_REBOOT: "the driver says that the node must be rebooted",
+    pynvml.NVML_GPU_RECOVERY_ACTION_DRAIN_P2P: "the driver says that peer-to-peer traffic must be drained",
+    pynvml.NVML_GPU_RECOVERY_ACTION_DRAIN_AND_RESET: "the driver says that the GPU must be drained and reset",
+    pynvml.NVML_GPU_RECOVERY_ACTION_BUS_RESET: "the driver says that the GPU's PCIe bus must be reset",
+    pynvml.NVML_GPU_RECOVERY_ACTION_SYSTEM_REBOOT: "the driver says that the node must be rebooted",
+}
+"""`nvmlDeviceGpuRecoveryAction_t`: those that keep a GPU from being used. An IMEX domain, which joins nodes, is none of
+the GPU's own troubles."""
 _GPU_GONE: Final = (pynvml.NVMLError_GpuIsLost, pynvml.NVMLError_ResetRequired)
 _DRIVER_GONE: Final = (
     pynvml.NVMLError_Uninitialized,
@@ -267,17 +277,31 @@ def _failures_end_the_watch() -> Iterator[None]:
 def _fault(device: _Device) -> str | None:
     """What is broken in a GPU that answers, for a person to read; None where nothing is known to be.
 
-    The counter of ECC errors begins at 0 when the driver is loaded or the GPU reset. Row remapping is what GPUs from
-    Ampere on have against worn memory; once it fails, the GPU is to be replaced (docs.nvidia.com/deploy,
-    "GPU Memory Error Management").
+    Row remapping is what GPUs from Ampere on have against worn memory. Once it fails, the GPU is to be replaced; while
+    it is only pending, the GPU may be used. After an uncorrectable memory error a newer driver says whether the GPU has
+    to be reset, or contained the error and may be used on. Of an older one only the count of errors is known, which
+    begins at 0 when the driver is loaded or the GPU reset. (docs.nvidia.com/deploy, "GPU Memory Error Management".)
     """
+    rows = device.ask(pynvml.nvmlDeviceGetRemappedRows)
+    if rows and rows[-1]:
+        return "row remapping failed: memory that is broken can no longer be replaced"
+    action = _recovery_action(device)
+    if action is not None:
+        return _RECOVERIES.get(action)
     errors = device.ask(
         pynvml.nvmlDeviceGetTotalEccErrors, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
     )
-    if errors:
-        return f"{errors} uncorrectable ECC memory errors since the driver was loaded or the GPU was reset"
-    rows = device.ask(pynvml.nvmlDeviceGetRemappedRows)
-    return "row remapping failed: memory that is broken can no longer be replaced" if rows and rows[-1] else None
+    return (
+        f"{errors} uncorrectable ECC memory errors since the driver was loaded or the GPU was reset" if errors else None
+    )
+
+
+def _recovery_action(device: _Device) -> int | None:
+    """What the driver wants done before the GPU is used again; None where it does not tell."""
+    answers = device.ask(pynvml.nvmlDeviceGetFieldValues, [pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION])
+    if answers is None or answers[0].nvmlReturn != pynvml.NVML_SUCCESS:
+        return None
+    return int(answers[0].value.uiVal)
 
 
 def _gpu_count() -> int:
