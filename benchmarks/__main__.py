@@ -11,6 +11,7 @@ import typer
 import uvicorn
 from rich.console import Console
 
+from benchmarks import chaos as disorder
 from benchmarks import demo as demonstration
 from benchmarks import demo_cluster as cluster_demonstration
 from benchmarks import enforcement as enforced
@@ -82,6 +83,22 @@ def publishing(
     figures = published.measure(pods)
     _console(as_json=as_json).print(published.table(figures))
     _finish(figures, as_json=as_json)
+
+
+@app.command()
+def chaos(  # noqa: PLR0913  options of a command, each with a name and a default
+    *,
+    pods: Annotated[int, typer.Option(min=1, help="Pods that come and go.")] = disorder.PODS,
+    nodes: Annotated[int, typer.Option(min=2, help="Simulated nodes.")] = disorder.NODES,
+    kills: Annotated[int, typer.Option(min=0, help="Processes that are killed meanwhile.")] = disorder.KILLS,
+    seed: int = disorder.SEED,
+    bind: Annotated[bool, typer.Option(help="Let the extender bind, and record the GPUs on the pods.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Whether a GPU is ever promised twice or a pod forgotten while everything is killed again and again."""
+    outcome = disorder.measure(pods, nodes, kills, seed, bind=bind)
+    _console(as_json=as_json).print(disorder.table(outcome))
+    _finish(outcome.figures, as_json=as_json)
 
 
 @app.command()

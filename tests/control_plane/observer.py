@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import httpx
 
@@ -11,7 +12,6 @@ from gpu_topology.contract import STATE_ANNOTATION, TOPOLOGY_ANNOTATION, NodeSta
 from gpu_topology.topology import NodeTopology
 from tests.control_plane.client import Client
 from tests.control_plane.objects import is_bound, pod
-from tests.control_plane.stack import Stack
 
 BOOKS_SECONDS = 10.0
 """How long the extender may take to see what is published: it is a watch event away."""
@@ -33,10 +33,22 @@ class Scheduled:
     gpus: tuple[int, ...]
 
 
+class Served(Protocol):
+    """What is looked at: a `Stack`, say."""
+
+    @property
+    def with_extender(self) -> bool:
+        """Whether there is an extender."""
+
+    @property
+    def extender_url(self) -> str:
+        """Where it serves its account of its books."""
+
+
 class Observer:
     """Looks at a stack from outside: through the API server, and the extender's own account of its books."""
 
-    def __init__(self, client: Client, stack: Stack) -> None:
+    def __init__(self, client: Client, stack: Served) -> None:
         self._client = client
         self._stack = stack
 
@@ -76,6 +88,16 @@ class Observer:
         self._client.delete("Pod", scheduled.name)
         self._wait(scheduled.node, lambda state: not any(h.pod == f"default/{scheduled.name}" for h in state.held))
 
+    def wait_for_all_holders(self, pods: list[dict[str, Any]]) -> None:
+        """Wait until the nodes have published that each of these bound pods holds GPUs, and the extender knows."""
+        for node in {str(bound["spec"]["nodeName"]) for bound in pods}:
+            uids = {bound["metadata"]["uid"] for bound in pods if bound["spec"]["nodeName"] == node}
+            self._wait(node, partial(_are_held, uids))
+
+    def wait_for_the_books(self, node: str) -> None:
+        """Wait until the extender has seen what a node has published last."""
+        self._wait_for_the_books(node, self.states()[node])
+
     def _wait(self, node: str, until: Callable[[NodeState], bool]) -> NodeState:
         def published(obj: dict[str, Any]) -> bool:
             return until(decode_state(obj["metadata"]["annotations"][STATE_ANNOTATION]))
@@ -96,3 +118,8 @@ class Observer:
 
     def _annotations(self) -> dict[str, dict[str, str]]:
         return {obj["metadata"]["name"]: obj["metadata"]["annotations"] for obj in self._client.list("Node")}
+
+
+def _are_held(uids: set[str], state: NodeState) -> bool:
+    """Whether each of these pods has GPUs."""
+    return uids <= {holder.pod_uid for holder in state.held}

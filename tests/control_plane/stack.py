@@ -1,19 +1,16 @@
 """The whole path on a real control plane: simulated nodes with real agents' code, the extender, and kube-scheduler."""
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
 import yaml
 
-from gpu_topology.contract import STATE_ANNOTATION, Allocation
+from gpu_topology.contract import Allocation
 from tests.control_plane.cluster import ControlPlane
 from tests.control_plane.objects import node
-from tests.control_plane.ports import LOOPBACK, free_ports
-from tests.control_plane.processes import ChildProcess
+from tests.control_plane.parts import agents, extender
 from topology_agent.fleet import load_fleet
 
 SCHEDULER_CONFIG = Path(__file__).parents[2] / "config" / "scheduler-config.yaml"
@@ -57,17 +54,12 @@ class Stack:
         self._extender_configuration = dict(extender_configuration or {})
         self._scheduler_arguments = scheduler_arguments
         self._running = ExitStack()
-        verbs_port, probes_port = free_ports(2)
-        self.extender_url = f"http://{LOOPBACK}:{verbs_port}"
-        self.probes_url = f"http://{LOOPBACK}:{probes_port}"
         topologies = load_fleet(fleet)
         self._gpus = {name: len(topology) for name, topology in topologies.items()}
         self.nodes = list(topologies)
-        self.agent = self._module(
-            "topology_agent", ["--simulate", str(fleet), "--allocation", allocation], self._published
-        )
-        listening = ["--verbs-port", str(verbs_port), "--probes-host", LOOPBACK, "--probes-port", str(probes_port)]
-        self.extender = self._module("extender", [*listening, *extender_arguments], self._ready)
+        self.agent = agents(control_plane, fleet, allocation)
+        served = extender(control_plane, arguments=extender_arguments)
+        self.extender, self.extender_url, self.probes_url = served.process, served.url, served.probes_url
 
     def __enter__(self) -> Self:
         client = self._control_plane.client
@@ -97,19 +89,3 @@ class Stack:
         else:
             del configuration["extenders"]
         return configuration
-
-    def _module(self, module: str, arguments: list[str], ready: Callable[[], bool]) -> ChildProcess:
-        options = ["--kubeconfig", str(self._control_plane.kubeconfig())]
-        command = [sys.executable, "-m", module, *options, *arguments]
-        return ChildProcess(module, command, log=self._control_plane.folder / f"{module}.log", ready=ready)
-
-    def _published(self) -> bool:
-        nodes = self._control_plane.client.list("Node")
-        published = {n["metadata"]["name"] for n in nodes if STATE_ANNOTATION in n["metadata"].get("annotations", {})}
-        return published.issuperset(self.nodes)
-
-    def _ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.probes_url}/readyz", trust_env=False).is_success
-        except httpx.TransportError:
-            return False

@@ -24,10 +24,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from extender.book import NodeBook
 from extender.feeds import trimmed_node, trimmed_pod
 from extender.filter import filter_nodes
 from extender.groups import Situation
-from extender.ledger import Ledger, NodeBook
+from extender.ledger import Ledger
 from gpu_topology.contract import Allocation
 from gpu_topology.placement import gpus_of
 from gpu_topology.request import ContainerRequest, GpuRequest, Require, Wishes
