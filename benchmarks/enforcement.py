@@ -6,10 +6,11 @@ time:
 
 - the plugin chooses by itself: is each choice one that was predicted?
 - the agent enforces: is each set worth what the node was scored with?
-- the agent enforces a set that is recorded on the pod, any of the free ones: is it exactly that?
 
-And pods of 1 to 4 GPUs come in bursts, without records: is each set worth what the node was scored with, pod by pod in
-the order of binding?
+And pods of 1 to 4 GPUs come in bursts:
+
+- without records: is each set worth what the node was scored with, pod by pod in the order of binding?
+- equal pods, bound by the extender at the same moment, each with a record of its own: is it exactly that?
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from rich.table import Table
 
-from gpu_topology.contract import ASSIGNED_ANNOTATION, Allocation, Assignment, encode_assignment
+from benchmarks.binding_extender import BindingExtender
+from gpu_topology.contract import ASSIGNED_ANNOTATION, Allocation, Assignment, decode_assignment, encode_assignment
 from gpu_topology.placement import Assessment, SetWorth, assess, mask_of, tables_of
 from gpu_topology.placement.vendor import predict, vendor_scores
 from gpu_topology.request import ContainerRequest, GpuRequest
@@ -69,7 +71,8 @@ def measure(pods: int = PODS) -> dict[str, Figures]:
     """For each machine the outcome of a stream of so many pods.
 
     Returns:
-        By machine: `pods`; how many of them got exactly the recorded set (`as_recorded`), a set worth at least what was
+        By machine: `pods`; of as many that the extender bound in bursts of equal pods, how many got exactly the set
+        that it recorded (`as_recorded`); how many of those that came one by one got a set worth at least what was
         scored (`worth_as_scored`), and, of the plugin alone, one outside of what was predicted (`outside_prediction`);
         the mean bandwidth in GB/s of the sets of two GPUs and more, enforced and chosen by the plugin; and of as many
         pods that came in bursts, how many got a set worth at least what was scored (`worth_as_scored_in_bursts`), and
@@ -166,6 +169,43 @@ def bursts(gpu_node: GpuNode, pods: int) -> Iterator[Given]:
         gpu_node.end(name, grace_seconds=0)
 
 
+def recorded_bursts(gpu_node: GpuNode, extender: BindingExtender, pods: int) -> Iterator[Given]:
+    """Equal pods are bound by the extender in bursts, those of a burst at the same moment; in the end all are gone.
+
+    Args:
+        gpu_node: a node whose GPUs are offered, and which gives pods what is recorded on them.
+        extender: binds the pods.
+        pods: how many.
+
+    Yields:
+        For each pod what it got, and what was recorded for it.
+    """
+    random = Random(SEED)
+    client, running = gpu_node.node.control_plane.client, list[str]()
+    extender.wait_until_known(gpu_node.node.name)
+    number = 0
+    while number < pods:
+        size = random.randint(1, LARGEST_IN_A_BURST)
+        random.shuffle(running)
+        while running and len(gpu_node.free()) < 2 * size:
+            gpu_node.end(running.pop(), grace_seconds=0)
+        together = min(len(gpu_node.free()) // size, pods - number)
+        names = [f"{gpu_node.node.name}-{number + place}" for place in range(together)]
+        created = [_create_unbound(gpu_node, name, size) for name in names]
+        with ThreadPoolExecutor(together) as threads:
+            list(threads.map(partial(extender.bind, node=gpu_node.node.name), created))
+        gpu_node.wait_until_held(lambda held: held.keys() >= set(names))  # noqa: B023  called at once
+        held = gpu_node.held()
+        for name in names:
+            annotations = client.get("Pod", name)["metadata"]["annotations"]
+            [(_, uuids)] = decode_assignment(annotations[ASSIGNED_ANNOTATION]).containers
+            yield Given((), held[name], gpu_node.indices_of(uuids))
+        running += names
+        number += together
+    for name in running:
+        gpu_node.end(name, grace_seconds=0)
+
+
 def _split(random: Random, gpus: int) -> Iterator[int]:
     """Sizes of pods that fit together, several of them."""
     while gpus:
@@ -235,15 +275,16 @@ def keeps_promise(topology: NodeTopology, given: Given) -> bool:
 def _figures(gpu_node: GpuNode, empty_sysfs: Path, pods: int) -> Figures:
     topology, scores = gpu_node.topology, vendor_scores(gpu_node.topology)
     empty_sysfs.mkdir(exist_ok=True)
-    random = Random(SEED)
     alone = _streamed(nvidia_device_plugin(gpu_node.node, gpu_node.driver), gpu_node, pods)
     enforced = _streamed(enforcing(gpu_node, empty_sysfs), gpu_node, pods)
     with enforcing(gpu_node, empty_sysfs):
         in_bursts = list(bursts(gpu_node, pods))
-    recorded = _streamed(enforcing(gpu_node, empty_sysfs, trust_records=True), gpu_node, pods, random.sample)
+    extender = BindingExtender(gpu_node.node.control_plane, gpu_node.node.folder)
+    with enforcing(gpu_node, empty_sysfs, trust_records=True), extender:
+        recorded = list(recorded_bursts(gpu_node, extender, pods))
     return {
         "pods": pods,
-        "as_recorded": sum(given.gpus == tuple(sorted(given.recorded)) for given in recorded),
+        "as_recorded": sum(given.gpus == given.recorded for given in recorded),
         "worth_as_scored": sum(keeps_promise(topology, given) for given in enforced),
         "outside_prediction": sum(
             mask_of(given.gpus) not in predict(scores, mask_of(given.free), len(given.gpus)).outcomes for given in alone
@@ -255,12 +296,10 @@ def _figures(gpu_node: GpuNode, empty_sysfs: Path, pods: int) -> Figures:
     }
 
 
-def _streamed(
-    choosing: AbstractContextManager[Any], gpu_node: GpuNode, pods: int, recorder: Recorder = lambda _free, _size: ()
-) -> list[Given]:
+def _streamed(choosing: AbstractContextManager[Any], gpu_node: GpuNode, pods: int) -> list[Given]:
     with ExitStack() as running:
         running.enter_context(choosing)
-        return list(stream(gpu_node, pods, recorder))
+        return list(stream(gpu_node, pods))
 
 
 def _mean_gbps(topology: NodeTopology, all_given: Sequence[Given]) -> float:

@@ -13,6 +13,7 @@ from gpu_topology.contract import Allocation, encode_topology
 from gpu_topology.errors import ContractError, SourceError
 from topology_agent.hardware import HardwareReader
 from topology_agent.health import NodeHealth
+from topology_agent.kubelet.client import KubeletBusyError
 from topology_agent.kubelet.listing import Listing
 from topology_agent.kubelet.tracker import KubeletTracker
 from topology_agent.labels import labels_of
@@ -27,6 +28,8 @@ SECOND_LOOK_SECONDS: Final = 0.2
 SHORTEST_PAUSE_SECONDS: Final = 0.1
 """Between two looks at the kubelet, however much happens: a look takes two calls, and the kubelet allows 100 a second
 from all its clients together, 10 of them at once."""
+BUSY_SECONDS: Final = 10.0
+"""For which a kubelet's last answer stands while it only says that it is asked too often."""
 AFTERMATH_SECONDS: Final = 1.0
 """After an XID error, until the hardware is read again: others follow the first, and links go down with it."""
 
@@ -72,6 +75,7 @@ class RealNode:
         self._devices: dict[str, int] = {}
         self._hardware_failure: str | None = "the hardware has not been read yet"
         self._kubelet_failure: str | None = None
+        self._answered_at = clock()
         self.allocation: Callable[[], Allocation] = lambda: Allocation.VENDOR
 
     async def look_at_hardware(self) -> bool:
@@ -96,9 +100,13 @@ class RealNode:
         try:
             listing = await self._kubelet.read()
         except SourceError as error:
+            if isinstance(error, KubeletBusyError) and self._clock() < self._answered_at + BUSY_SECONDS:
+                _log.info("the kubelet is asked too often, trying again", error=str(error))
+                return True  # what is known stands: in a moment there is an answer again
             self._note_kubelet_failure(str(error))
             self._tracker.lost(str(error))
         else:
+            self._answered_at = self._clock()
             self._note_kubelet_failure(None)
             self._tracker.heard(listing, self._clock())
             for device in self._tracker.foreign:

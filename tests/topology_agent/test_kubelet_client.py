@@ -9,7 +9,7 @@ import pytest
 
 from gpu_topology.errors import SourceError
 from tests.topology_agent.fake_kubelet import FakeKubelet
-from topology_agent.kubelet.client import PodResourcesClient
+from topology_agent.kubelet.client import KubeletBusyError, PodResourcesClient
 from topology_agent.kubelet.listing import ContainerListing, Listing, Slice
 
 ROOT = Path(__file__).parents[2]
@@ -45,11 +45,11 @@ async def test_a_kubelet_that_is_not_there_is_a_source_error_that_names_the_sock
             await client.read()
 
 
-async def test_a_kubelet_that_refuses_is_a_source_error_with_its_reason(tmp_path: Path) -> None:
+async def test_a_kubelet_that_is_asked_too_often_says_so(tmp_path: Path) -> None:
     """The kubelet limits the calls to 100 a second."""
     async with FakeKubelet(tmp_path / "k.sock") as kubelet, PodResourcesClient(kubelet.socket) as client:
         kubelet.refuses = grpc.StatusCode.RESOURCE_EXHAUSTED
-        with pytest.raises(SourceError, match="RESOURCE_EXHAUSTED: rejected by rate limit"):
+        with pytest.raises(KubeletBusyError, match="RESOURCE_EXHAUSTED: rejected by rate limit"):
             await client.read()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 from structlog.testing import capture_logs
 
 from gpu_topology.errors import SourceError
@@ -12,7 +13,7 @@ from gpu_topology.topology import NodeTopology
 from tests.topology_agent.fake_kubelet import FakeKubelet
 from topology_agent.kubelet.client import PodResourcesClient
 from topology_agent.profiles import load_machine
-from topology_agent.real_node import SHORTEST_PAUSE_SECONDS, RealNode
+from topology_agent.real_node import BUSY_SECONDS, SHORTEST_PAUSE_SECONDS, RealNode
 from topology_agent.report import NodeReport
 from topology_agent.simulation import with_uuids
 from topology_agent.sources.nvml import DriverLostError, Reading
@@ -219,3 +220,20 @@ async def test_a_foreign_device_is_in_the_log(tmp_path: Path) -> None:
             await node.look_at_kubelet()
     assert logs[0]["device"] == "MIG-1"
     assert published[-1].occupancy.free == (0, 1, 2, 3)
+
+
+async def test_a_kubelet_that_is_asked_too_often_does_not_make_the_state_stale(tmp_path: Path) -> None:
+    """Others ask it too, and its patience is shared; only if it goes on for long, what is known is doubtful."""
+    published, now = Published(), 0.0
+    async with FakeKubelet(tmp_path / "k.sock") as kubelet, PodResourcesClient(kubelet.socket) as client:
+        kubelet.allocatable = UUIDS
+        node = RealNode(Hardware(reading()), client, published.append, settle_seconds=0, clock=lambda: now)
+        await node.look_at_hardware()
+        await node.look_at_kubelet()
+        kubelet.refuses = grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await node.look_at_kubelet()
+        assert published[-1].occupancy.stale is None
+        now = BUSY_SECONDS
+        await node.look_at_kubelet()
+        assert "RESOURCE_EXHAUSTED" in str(published[-1].occupancy.stale)
+        assert published[-1].occupancy.free == (0, 1, 2, 3)

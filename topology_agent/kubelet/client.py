@@ -28,6 +28,10 @@ MOST_BYTES: Final = 16 * 2**20
 _SERVICE: Final = "/v1.PodResourcesLister"
 
 
+class KubeletBusyError(SourceError):
+    """The kubelet is there, but answers no more questions for a moment: it takes 100 a second, from all who ask."""
+
+
 class PodResourcesClient:
     """A connection to a kubelet, which comes back by itself when the kubelet does.
 
@@ -71,6 +75,7 @@ class PodResourcesClient:
         The healthy devices are asked for first: a GPU that is handed out between the calls counts as held.
 
         Raises:
+            KubeletBusyError: it was asked too often of late.
             SourceError: it does not answer in time, or refuses.
         """
         try:
@@ -80,7 +85,8 @@ class PodResourcesClient:
         except OSError as error:
             raise SourceError(f"the kubelet's socket {self._socket} is not there: {error.strerror}") from error
         except grpc.aio.AioRpcError as error:
-            raise SourceError(f"the kubelet answers {error.code().name}: {error.details()}") from error
+            kind = KubeletBusyError if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED else SourceError
+            raise kind(f"the kubelet answers {error.code().name}: {error.details()}") from error
         return Listing(
             _containers(listed), _gpu_devices(allocatable.devices), incarnation, _slices(allocatable.devices)
         )

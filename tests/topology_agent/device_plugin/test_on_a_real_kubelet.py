@@ -8,7 +8,8 @@ from random import Random
 
 import pytest
 
-from benchmarks.enforcement import Given, bursts, create, keeps_promise, promise, stream
+from benchmarks.binding_extender import BindingExtender
+from benchmarks.enforcement import Given, bursts, create, keeps_promise, promise, recorded_bursts, stream
 from gpu_topology.contract import Allocation
 from gpu_topology.placement import assess, mask_of, tables_of
 from gpu_topology.request import GPU_RESOURCE, request_of
@@ -80,6 +81,17 @@ def test_in_bursts_of_equal_pods_each_gets_its_own_recorded_set(gpu_node: GpuNod
             for name in pods:
                 gpu_node.end(name, grace_seconds=0)
     assert got == expected
+
+
+def test_what_the_extender_records_is_what_pods_get(gpu_node: GpuNode, tmp_path: Path) -> None:
+    """Bursts of equal pods, bound through the real extender; by its own count, too, everything came true."""
+    control_plane = gpu_node.node.control_plane
+    with enforcing(gpu_node, tmp_path, trust_records=True), BindingExtender(control_plane, tmp_path) as extender:
+        all_given = list(recorded_bursts(gpu_node, extender, PODS))
+        assert extender.allotments()["differ"] == 0
+        assert extender.allotments()["agree"] > 0
+    assert [given.gpus for given in all_given] == [given.recorded for given in all_given]
+    assert len(all_given) == PODS
 
 
 def test_in_bursts_pods_without_records_get_sets_worth_what_was_scored(gpu_node: GpuNode, tmp_path: Path) -> None:
