@@ -17,6 +17,9 @@ leaves to the pod) is booked for the rest as well.
 Parts of GPUs, MIG devices and replicas, are booked in the same way, but by number: per resource, on the GPUs over which
 the vendor's device plugin would spread them.
 
+What a pod has from a DRA driver is no GPU of a device plugin and is not booked as one; it is written down beside, by
+number. A node whose GPUs come from such a driver is unknown: see `extender.dra`.
+
 The books depend only on the latest node and pod objects, not on the order in which they came, so that a restart
 rebuilds the same ones.
 """
@@ -28,6 +31,7 @@ from typing import Any, Final
 
 from extender.bookings import expect, expect_slices
 from extender.demand import LearntDemand
+from extender.dra import Claim, problem_of
 from extender.failures import Verdict
 from extender.groups import Group, Groups, Situation, Unknown
 from extender.offers import Market, Offer
@@ -48,12 +52,26 @@ class NodeBook:
         group: the nodes that no decision can tell from this one.
         expected_slices: "<namespace>/<name>" to resource to a number of slices, for pods that the report does not yet
             show in full.
+        claimed: "<namespace>/<name>" to what the pod has from a DRA driver.
+        device_class: the DRA class that the node's GPUs are handed out by; None where a device plugin does.
     """
 
     report: NodeReport
     expected: Mapping[str, int]
     group: Group
     expected_slices: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    claimed: Mapping[str, Claim] = field(default_factory=dict)
+    device_class: str | None = None
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """Whether the node's GPUs are known, or what stands in the way."""
+        return self.report.knowledge if self.device_class is None else Knowledge.DRA
+
+    @property
+    def problem(self) -> str | None:
+        """The same in a sentence for a person; None if known."""
+        return self.report.problem if self.device_class is None else problem_of(self.device_class)
 
 
 class Ledger:
@@ -83,6 +101,7 @@ class Ledger:
         self._group_of = _GroupOf()
         self._pods: dict[str, BoundPod] = {}
         self._pods_on: defaultdict[str, dict[str, BoundPod]] = defaultdict(dict)
+        self._device_class: str | None = None
 
     def replace_nodes(self, nodes: Iterable[Mapping[str, Any]]) -> None:
         """These are all the nodes that exist."""
@@ -105,6 +124,13 @@ class Ledger:
         """A node is gone. Its pods stay in the books until they are gone too: it may come back under them."""
         self._books.pop(name, None)
         self._group_of.pop(name, None)
+
+    def serve_by_dra(self, device_class: str | None) -> None:
+        """GPUs that no device plugin offers are handed out by this DRA class from now on; None: by none."""
+        if device_class != self._device_class:
+            self._device_class = device_class
+            for node in list(self._books):
+                self._rebalance(node)
 
     def replace_pods(self, pods: Iterable[Mapping[str, Any]]) -> None:
         """These are all the pods that exist."""
@@ -167,7 +193,7 @@ class Ledger:
 
     def knowledge(self) -> Counter[Knowledge]:
         """How many nodes are known, or unknown for which kind of reason."""
-        return Counter(book.report.knowledge for book in self._books.values())
+        return Counter(book.knowledge for book in self._books.values())
 
     def count_gpu_nodes(self) -> int:
         """How many nodes have GPUs, by their kubelet or their agent."""
@@ -210,18 +236,22 @@ class Ledger:
         self._group_of[name] = book.group
 
     def _balanced(self, name: str, report: NodeReport) -> NodeBook:
+        pods = self.pods_on(name)
+        claimed = {pod.identity.key: pod.claim for pod in pods if pod.claim is not None}
+        if self._device_class is not None and not report.offers_gpus:
+            group = self._groups.unknown(problem_of(self._device_class))
+            return NodeBook(report, {}, group, claimed=claimed, device_class=self._device_class)
         if report.machine is None or report.state is None:
-            return NodeBook(report, {}, self._groups.unknown(report.problem or ""))
+            return NodeBook(report, {}, self._groups.unknown(report.problem or ""), claimed=claimed)
         tables, state = report.machine.tables, report.state
         cut = mask_of({pool.gpu for pool in state.slices or () if pool.gpu is not None})
         usable = mask_of(range(len(tables))) & ~mask_of(state.unhealthy) & ~cut
         reported = Situation(tables, mask_of(state.free or ()), usable, state.allocation, state.slices)
-        pods = self.pods_on(name)
         # Nodes do not know what was learnt here, so what they will do is judged by the default.
         expected, free = expect(pods, state.held, reported, DEFAULT_DEMAND)
         expected_slices, slices = expect_slices(pods, state.held_slices, reported)
-        group = self._groups.known(tables, free, usable, state.allocation, slices)
-        return NodeBook(report, expected, group, expected_slices)
+        situation = self._groups.known(tables, free, usable, state.allocation, slices)
+        return NodeBook(report, expected, situation, expected_slices, claimed)
 
 
 class _GroupOf(dict[str, Group]):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from extender.dra import Claim, divide
 from gpu_topology.request import GpuRequest, bound_request_of, has_ended
 
 LONGEST_NAME: Final = 253
@@ -23,13 +24,16 @@ class BoundPod:
     """A pod that holds GPUs of a node, or parts of them.
 
     Attributes:
+        request: what it holds of the node's device plugins.
         scheduled_at: when it was bound, as the API server writes it (RFC 3339, which sorts as text); "" if unknown.
+        claim: what it has from a DRA driver instead; None if nothing.
     """
 
     identity: PodIdentity
     node: str
     request: GpuRequest
     scheduled_at: str
+    claim: Claim | None = None
 
 
 def identity_of(pod: Mapping[str, Any]) -> PodIdentity:
@@ -48,10 +52,10 @@ def bound_pod_of(pod: Mapping[str, Any]) -> BoundPod | None:
     status = _mapping(pod.get("status"))
     if not isinstance(node, str) or not node or has_ended(pod):
         return None
-    request = bound_request_of(pod)
-    if request.is_empty:
+    request, claim = divide(pod, bound_request_of(pod))
+    if request.is_empty and claim is None:
         return None
-    return BoundPod(identity_of(pod), node, request, _scheduled_at(status))
+    return BoundPod(identity_of(pod), node, request, _scheduled_at(status), claim)
 
 
 def _scheduled_at(status: Mapping[str, Any]) -> str:

@@ -59,7 +59,7 @@ def judge(ledger: Ledger, request: GpuRequest, names: Sequence[str]) -> Judged:
         names: the candidates.
     """
     standings = ledger.standings
-    if standings.keys().isdisjoint(names):
+    if not standings or standings.keys().isdisjoint(names):
         return _judge(ledger, request, names)
     judged = _judge(ledger, request, [name for name in names if name not in standings])
     doubtful = [name for name in names if name in standings]

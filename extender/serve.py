@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from extender.app import create_probes_app, create_verbs_app
+from extender.dra import DeviceClasses
 from extender.failing import Departures, FailingNodes
 from extender.feeds import Feeds, NodeFeed, PodFeed, trimmed_node, trimmed_pod
 from extender.ledger import Ledger
@@ -53,6 +54,8 @@ async def serve(settings: Settings) -> None:
                 "nodes": Reflector(cluster, Resource.NODES, node_feed, trim=trimmed_node),
                 "pods": Reflector(cluster, Resource.PODS, pod_feed, field_selector="spec.nodeName!=", trim=trimmed_pod),
             }
+            classes = DeviceClasses(ledger.serve_by_dra)
+            reflectors["deviceclasses"] = Reflector(cluster, Resource.DEVICE_CLASSES, classes, is_optional=True)
             service = _service(settings, ledger, reflectors, failing)
             servers = [
                 _Server(create_verbs_app(service), verbs),
@@ -80,7 +83,7 @@ def _failing(settings: Settings, ledger: Ledger, events: NodeEvents) -> FailingN
 def _service(settings: Settings, ledger: Ledger, reflectors: Mapping[str, Reflector], failing: FailingNodes) -> Service:
     def waiting_for() -> str | None:
         missing = [name for name, reflector in reflectors.items() if not reflector.synced]
-        return f"the API server's list of {' and '.join(missing)}" if missing else None
+        return f"the API server's list of {_listed(missing)}" if missing else None
 
     service = Service(
         ledger,
@@ -109,6 +112,10 @@ class _Background(Protocol):
 
     async def run(self) -> None:
         """Work."""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 async def _run(servers: "list[_Server]", background: Sequence[_Background], stop: asyncio.Event) -> None:

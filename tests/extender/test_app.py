@@ -229,6 +229,7 @@ async def test_the_books_of_a_node_can_be_read() -> None:
             "usable": [0, 1, 2],
             "held": {"team/first": [0]},
             "expected": {"team/second": [1]},
+            "claimed": {},
             "slices": None,
             "expected_slices": {},
         }
