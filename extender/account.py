@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from extender.book import NodeBook
+from extender.dra import Claim
 from extender.failures import Standing, Verdict
 from extender.groups import Situation
 from extender.ledger import Ledger
@@ -24,12 +25,20 @@ def account_of(ledger: Ledger, node: str) -> dict[str, Any] | None:
     - `held`: pod to the GPUs that the report says it has.
     - `expected`: pod to the GPUs that it is thought to get, for pods that the report does not show in full.
     - `exclusive`: those of them that are sure to get exactly these; of the others only the number is sure.
+    - `claimed`: pod to what it has from a DRA driver: the `claim`, the number of `gpus` in all and for each of the
+      `containers`. Which GPUs these are is not known.
     - `slices`: for every GPU that is cut or shared and every resource of its parts the `total` number and how many are
       `free`, those that pods are thought to get taken off; null where unknown.
     - `expected_slices`: pod to resource to the number of slices that it is thought to get.
     """
     book = ledger.book(node)
     return None if book is None else _account(node, book, ledger.standings.get(node, _GOOD))
+
+
+def account_of_claim(claim: Claim) -> dict[str, Any]:
+    """What a pod has from a DRA driver, as JSON."""
+    containers = {container.name: container.gpus for container in claim.request.containers}
+    return {"claim": claim.name, "gpus": claim.request.total, "containers": containers}
 
 
 def _account(node: str, book: NodeBook, verdict: Verdict) -> dict[str, Any]:
@@ -40,8 +49,8 @@ def _account(node: str, book: NodeBook, verdict: Verdict) -> dict[str, Any]:
         held.setdefault(holder.pod, []).extend(holder.gpus)
     return {
         "node": node,
-        "knowledge": book.report.knowledge.value,
-        "problem": book.report.problem,
+        "knowledge": book.knowledge.value,
+        "problem": book.problem,
         "standing": verdict.standing.value,
         "standing_reason": verdict.reason or None,
         "left_out_until": None if verdict.until is None else verdict.until.isoformat(timespec="seconds"),
@@ -51,6 +60,7 @@ def _account(node: str, book: NodeBook, verdict: Verdict) -> dict[str, Any]:
         "held": held,
         "expected": {pod: gpus_of(mask) for pod, mask in book.expected.items()},
         "exclusive": sorted(book.exclusive),
+        "claimed": {pod: account_of_claim(claim) for pod, claim in book.claimed.items()},
         "slices": None if situation is None or situation.slices is None else list(map(asdict, situation.slices)),
         "expected_slices": {pod: dict(counts) for pod, counts in book.expected_slices.items()},
     }

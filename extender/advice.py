@@ -8,6 +8,7 @@ from operator import itemgetter
 from extender.groups import Situation
 from extender.ledger import Ledger
 from extender.ranking import Judged, judge
+from extender.reports import Knowledge
 from gpu_topology.placement import DEFAULT_DEMAND, RefusalKind
 from gpu_topology.request import MIN_BANDWIDTH_ANNOTATION, REQUIRE_ANNOTATION, GpuRequest, Require
 
@@ -34,7 +35,7 @@ def advice_about(ledger: Ledger, request: GpuRequest, judged: Judged) -> list[st
     failing = [*_see_to_failing(judged)]
     if not advice and not failing:
         advice.append("no node of known topology could serve it, even if it were empty: ask for less")
-    return [*advice, *failing, *_no_eviction(wishful), *_report(judged)]
+    return [*advice, *failing, *_no_eviction(wishful), *_report(ledger, judged)]
 
 
 def _names_of(judged: Judged, *, short: bool) -> list[str]:
@@ -118,10 +119,18 @@ def _see_to_failing(judged: Judged) -> Iterator[str]:
         )
 
 
-def _report(judged: Judged) -> Iterator[str]:
-    unknown = sum(len(nodes) for _, nodes in judged.unknown)
-    if unknown:
-        yield f"see to the agent on {_nodes(unknown)} of which too little is known to promise what it requires"
+def _report(ledger: Ledger, judged: Judged) -> Iterator[str]:
+    unknown = [node for _, nodes in judged.unknown for node in nodes]
+    books = {node: ledger.book(node) for node in unknown}
+    by_dra = [node for node, book in books.items() if book and book.knowledge is Knowledge.DRA]
+    if by_dra:
+        yield (
+            f"without its wishes it may go to {_nodes(len(by_dra))} whose GPUs a DRA driver hands out, such as "
+            f"{min(by_dra)}; what they must have in common there, a ResourceClaim can say"
+        )
+    silent = len(unknown) - len(by_dra)
+    if silent:
+        yield f"see to the agent on {_nodes(silent)} of which too little is known to promise what it requires"
 
 
 def _able_when_empty(ledger: Ledger, request: GpuRequest, names: Iterable[str]) -> dict[str, Situation]:

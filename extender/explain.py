@@ -6,11 +6,13 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
+from extender.account import account_of_claim
 from extender.advice import advice_about
 from extender.decisions import REMEMBERED_PODS, Decision, Filtered, Preempted, Prioritized
 from extender.filter import FAILING_NODE, TOPOLOGY_UNKNOWN
 from extender.groups import Situation
 from extender.ledger import Ledger
+from extender.pods import BoundPod
 from extender.ranking import Judged, judge
 from gpu_topology.placement import Refusal, RefusalKind
 from gpu_topology.request import GpuRequest
@@ -29,6 +31,7 @@ def explanation_of(ledger: Ledger, decision: Decision, now: datetime) -> dict[st
     - `asks_for`: `gpus`, the number for each of the `containers`, the number of `slices` by resource, and its wishes.
     - `problem`: why nothing can be decided about it, in a sentence, or null.
     - `bound_to`: the node that it is bound to; null while it waits.
+    - `claimed`: what it has there from a DRA driver, as in `extender.account`; null if nothing.
     - `nodes`: how many there are.
     - `able`, `short`, `refused`: groups of nodes that could serve it, that have too few GPUs free, and that have enough
       but refuse it nevertheless. Each group with the number of `nodes`, a few `examples`, the `reason` in words and
@@ -42,13 +45,15 @@ def explanation_of(ledger: Ledger, decision: Decision, now: datetime) -> dict[st
     request = decision.request
     names = ledger.nodes
     judged = judge(ledger, request, names) if not request.is_empty else Judged()
+    bound = _bound(ledger, decision, names)
     return {
         "pod": decision.pod.key,
         "uid": decision.pod.uid,
         "judged_at": _time(now),
         "asks_for": _asked(request),
         "problem": decision.problem,
-        "bound_to": _bound_to(ledger, decision, names),
+        "bound_to": bound.node if bound else None,
+        "claimed": account_of_claim(bound.claim) if bound and bound.claim else None,
         "nodes": len(names),
         "able": _able(ledger, request, judged),
         "short": _refused(ledger, [each for each in judged.refused if each[0].kind is RefusalKind.TOO_FEW_FREE]),
@@ -86,8 +91,8 @@ def _asked(request: GpuRequest) -> dict[str, Any]:
     }
 
 
-def _bound_to(ledger: Ledger, decision: Decision, names: Iterable[str]) -> str | None:
-    return next((name for name in names if any(pod.identity == decision.pod for pod in ledger.pods_on(name))), None)
+def _bound(ledger: Ledger, decision: Decision, names: Iterable[str]) -> BoundPod | None:
+    return next((pod for name in names for pod in ledger.pods_on(name) if pod.identity == decision.pod), None)
 
 
 def _able(ledger: Ledger, request: GpuRequest, judged: Judged) -> list[dict[str, Any]]:

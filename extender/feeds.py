@@ -45,7 +45,7 @@ def trimmed_pod(pod: dict[str, Any]) -> dict[str, Any]:
             "containers": [_only(container, _CONTAINER) for container in spec.get("containers") or ()],
         },
         "status": {
-            **_only(status, ("phase", "reason", "startTime", "conditions")),
+            **_only(status, ("phase", "reason", "startTime", "conditions", "extendedResourceClaimStatus")),
             **{key: [_only(each, _CONTAINER_STATUS) for each in status.get(key) or ()] for key in _STATUSES},
         },
     }

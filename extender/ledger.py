@@ -19,6 +19,9 @@ leaves to the pod) is booked for the rest as well.
 Parts of GPUs, MIG devices and replicas, are booked in the same way, but by number: per resource, on the GPUs over which
 the vendor's device plugin would spread them.
 
+What a pod has from a DRA driver is no GPU of a device plugin and is not booked as one; it is written down beside, by
+number. A node whose GPUs come from such a driver is unknown: see `extender.dra`.
+
 A pod that this process is about to bind is reserved: booked as if it were bound, until the API server shows that it
 is, or whoever reserved it lets go.
 
@@ -33,6 +36,7 @@ from typing import Any, Final
 from extender.book import NodeBook
 from extender.bookings import expect, expect_slices
 from extender.demand import LearntDemand
+from extender.dra import problem_of
 from extender.failures import Verdict
 from extender.findings import Finding, Witnesses, allotments
 from extender.groups import Group, Groups, Situation, Unknown
@@ -84,6 +88,7 @@ class Ledger:
         self._pods_on: defaultdict[str, dict[str, BoundPod]] = defaultdict(dict)
         self._reserved: dict[str, BoundPod] = {}
         self._witnesses = Witnesses()
+        self._device_class: str | None = None
         self.unsettled: set[str] = set()
         self.tell: Callable[[Finding], None] = lambda _: None
 
@@ -109,6 +114,13 @@ class Ledger:
         self._books.pop(name, None)
         self._group_of.pop(name, None)
         self.unsettled.discard(name)
+
+    def serve_by_dra(self, device_class: str | None) -> None:
+        """GPUs that no device plugin offers are handed out by this DRA class from now on; None: by none."""
+        if device_class != self._device_class:
+            self._device_class = device_class
+            for node in list(self._books):
+                self._rebalance(node)
 
     def replace_pods(self, pods: Iterable[Mapping[str, Any]]) -> None:
         """These are all the pods that exist."""
@@ -211,7 +223,7 @@ class Ledger:
 
     def knowledge(self) -> Counter[Knowledge]:
         """How many nodes are known, or unknown for which kind of reason."""
-        return Counter(book.report.knowledge for book in self._books.values())
+        return Counter(book.knowledge for book in self._books.values())
 
     def count_gpu_nodes(self) -> int:
         """How many nodes have GPUs, by their kubelet or their agent."""
@@ -268,8 +280,12 @@ class Ledger:
             self.tell(evidence)
 
     def _balanced(self, report: NodeReport, pods: Sequence[BoundPod]) -> NodeBook:
+        claimed = {pod.identity.key: pod.claim for pod in pods if pod.claim is not None}
+        if self._device_class is not None and not report.offers_gpus:
+            group = self._groups.unknown(problem_of(self._device_class))
+            return NodeBook(report, {}, group, claimed=claimed, device_class=self._device_class)
         if report.machine is None or report.state is None:
-            return NodeBook(report, {}, self._groups.unknown(report.problem or ""))
+            return NodeBook(report, {}, self._groups.unknown(report.problem or ""), claimed=claimed)
         tables, state = report.machine.tables, report.state
         cut = mask_of({pool.gpu for pool in state.slices or () if pool.gpu is not None})
         usable = mask_of(range(len(tables))) & ~mask_of(state.unhealthy) & ~cut
@@ -278,8 +294,8 @@ class Ledger:
         uuids = [gpu.uuid for gpu in report.machine.topology.gpus]
         expected = expect(pods, state.held, reported, DEFAULT_DEMAND, uuids)
         expected_slices, slices = expect_slices(pods, state.held_slices, reported)
-        group = self._groups.known(tables, expected.free, usable, state.allocation, slices)
-        return NodeBook(report, expected.gpus, group, expected_slices, expected.exclusive)
+        situation = self._groups.known(tables, expected.free, usable, state.allocation, slices)
+        return NodeBook(report, expected.gpus, situation, expected_slices, expected.exclusive, claimed)
 
 
 class _GroupOf(dict[str, Group]):

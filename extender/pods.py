@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from extender.dra import Claim, divide
 from gpu_topology.contract import ASSIGNED_ANNOTATION, Assignment, decode_assignment
 from gpu_topology.errors import ContractError
 from gpu_topology.request import GPU_RESOURCE, GpuRequest, bound_request_of, has_ended
@@ -26,10 +27,12 @@ class BoundPod:
     """A pod that holds GPUs of a node, or parts of them.
 
     Attributes:
+        request: what it holds of the node's device plugins.
         scheduled_at: when it was bound, as the API server writes it (RFC 3339, which sorts as text); "" if unknown.
         assignment: the GPUs that were chosen for it when it was bound; None where nothing is recorded.
         witnessed: ids of the whole GPUs that it has by its own status, in alphabetical order; None where that does not
             say.
+        claim: what it has from a DRA driver instead; None if nothing.
     """
 
     identity: PodIdentity
@@ -38,6 +41,7 @@ class BoundPod:
     scheduled_at: str
     assignment: Assignment | None = None
     witnessed: tuple[str, ...] | None = None
+    claim: Claim | None = None
 
 
 def identity_of(pod: Mapping[str, Any]) -> PodIdentity:
@@ -60,12 +64,12 @@ def bound_pod_of(pod: Mapping[str, Any], *, trusts_records: bool = False) -> Bou
     status = _mapping(pod.get("status"))
     if not isinstance(node, str) or not node or has_ended(pod):
         return None
-    request = bound_request_of(pod)
-    if request.is_empty:
+    request, claim = divide(pod, bound_request_of(pod))
+    if request.is_empty and claim is None:
         return None
     identity = identity_of(pod)
     assignment = _assignment(pod, identity, node) if trusts_records else None
-    return BoundPod(identity, node, request, _scheduled_at(status), assignment, _witnessed(status))
+    return BoundPod(identity, node, request, _scheduled_at(status), assignment, _witnessed(status), claim)
 
 
 def _assignment(pod: Mapping[str, Any], identity: PodIdentity, node: str) -> Assignment | None:

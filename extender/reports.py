@@ -41,6 +41,8 @@ class Knowledge(StrEnum):
     """The state annotation cannot be read, or speaks of another topology."""
     STALE_STATE = "stale-state"
     """The agent says that it cannot see the node's GPUs at present."""
+    DRA = "dra"
+    """Its GPUs come from a DRA driver, which chooses them itself: see `extender.dra`."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -80,6 +82,11 @@ class NodeReport:
     state: NodeState | None = None
     allocatable: int | None = None
     source: _Source = _NOTHING_READ
+
+    @property
+    def offers_gpus(self) -> bool:
+        """Whether a device plugin offers GPUs or parts of them, as kube-scheduler and the agent see it."""
+        return bool(self.allocatable) or bool(self.state and self.state.slices)
 
 
 UNSEEN = NodeReport(Knowledge.UNSEEN, "the node has not been announced to the extender")

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from extender.app import create_probes_app, create_verbs_app
 from extender.bind import Binder
+from extender.dra import DeviceClasses
 from extender.failing import Departures, FailingNodes
 from extender.feeds import Feeds, NodeFeed, PodFeed, trimmed_node, trimmed_pod
 from extender.ledger import Ledger
@@ -55,6 +56,8 @@ async def serve(settings: Settings) -> None:
                 "nodes": Reflector(cluster, Resource.NODES, node_feed, trim=trimmed_node),
                 "pods": Reflector(cluster, Resource.PODS, pod_feed, field_selector="spec.nodeName!=", trim=trimmed_pod),
             }
+            classes = DeviceClasses(ledger.serve_by_dra)
+            reflectors["deviceclasses"] = Reflector(cluster, Resource.DEVICE_CLASSES, classes, is_optional=True)
             service = _service(settings, ledger, reflectors, failing, binder)
             servers = [
                 _Server(create_verbs_app(service), verbs),
@@ -90,7 +93,7 @@ def _service(
 ) -> Service:
     def waiting_for() -> str | None:
         missing = [name for name, reflector in reflectors.items() if not reflector.synced]
-        return f"the API server's list of {' and '.join(missing)}" if missing else None
+        return f"the API server's list of {_listed(missing)}" if missing else None
 
     service = Service(
         ledger,
@@ -120,6 +123,10 @@ class _Background(Protocol):
 
     async def run(self) -> None:
         """Work."""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 async def _run(servers: "list[_Server]", background: Sequence[_Background], stop: asyncio.Event) -> None:

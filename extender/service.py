@@ -293,6 +293,7 @@ class Service:
         reason = self.unready_reason()
         if self._binder is None or reason is not None:
             raise NotReadyError(reason or "the extender was started without --bind")
+        self._failing.asked()
         decision = self._decisions.recall(args.pod.key)
         remembered = decision is not None and decision.pod == args.pod and not decision.request.is_empty
         bound = await self._binder.bind(args, decision.request if decision is not None and remembered else None)

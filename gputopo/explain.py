@@ -66,6 +66,10 @@ def _lines(explanation: Mapping[str, Any]) -> Iterator[str]:
         yield f"it cannot be decided upon: {explanation['problem']}"
     if explanation["bound_to"]:
         yield f"it is bound to {explanation['bound_to']}; what follows is about another pod like it"
+    if explanation["claimed"]:
+        gpus, claim = explanation["claimed"]["gpus"], explanation["claimed"]["claim"]
+        number = "1 GPU" if gpus == 1 else f"{gpus} GPUs"
+        yield f"it has {number} through the claim {claim}: the DRA driver chose, nothing is promised about links"
     yield f"the {explanation['nodes']} nodes, as of {explanation['judged_at']}:"
     for title, groups in (("could serve it", "able"), ("short of GPUs", "short"), ("refuse it", "refused")):
         yield f"  {title}: {sum(group['nodes'] for group in explanation[groups])}"

@@ -45,6 +45,7 @@ class Resource(Enum):
 
     NODES = "/api/v1/nodes"
     PODS = "/api/v1/pods"
+    DEVICE_CLASSES = "/apis/resource.k8s.io/v1/deviceclasses"
 
 
 class Cluster:

@@ -1,5 +1,6 @@
 """Keeps somebody up to date with all objects of one resource: list, watch, resume, and list again when lost."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any, Final, Protocol
@@ -10,8 +11,12 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from kubernetes_api.cluster import Cluster, Resource
 from kubernetes_api.errors import ApiError, ExpiredError
 
+ABSENT_SECONDS: Final = 600.0
+"""After how long a resource is looked for again that the API server does not have: it comes with an upgrade."""
 LONGEST_PAUSE_SECONDS: Final = 15.0
 """Between two tries while the API server is away: soon enough to be back, seldom enough not to press it."""
+
+_ABSENT: Final = frozenset({403, 404})
 
 _log = structlog.get_logger(__name__)
 
@@ -47,9 +52,19 @@ class Reflector:
         synced: whether the first list has been handed over.
         lists: how often everything was listed.
         failures: how often a list or a watch failed.
+
+    Args:
+        cluster: the API server.
+        resource: what to follow.
+        handler: who wants to know.
+        field_selector: which of the objects.
+        trim: what is kept of each.
+        is_optional: where the API server does not have the resource, or does not let us see it, there are none: then it
+            is looked for again every `absent_seconds`.
+        absent_seconds: as said.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each names one thing in which resources differ
         self,
         cluster: Cluster,
         resource: Resource,
@@ -57,12 +72,16 @@ class Reflector:
         *,
         field_selector: str = "",
         trim: Trim = _untrimmed,
+        is_optional: bool = False,
+        absent_seconds: float = ABSENT_SECONDS,
     ) -> None:
         self._cluster = cluster
         self._resource = resource
         self._handler = handler
         self._field_selector = field_selector
         self._trim = trim
+        self._is_optional = is_optional
+        self._absent_seconds = absent_seconds
         self._version: str | None = None
         self.synced = False
         self.lists = 0
@@ -89,6 +108,14 @@ class Reflector:
         except ExpiredError:
             _log.info("watch expired, listing again", resource=self._resource.name)
             self._version = None
+        except ApiError as error:
+            if not self._is_optional or error.status not in _ABSENT:
+                raise
+            _log.info("there is no such resource for us", resource=self._resource.name, error=str(error))
+            self._version = None
+            self._handler.replaced([])
+            self.synced = True
+            await asyncio.sleep(self._absent_seconds)
 
     async def _list(self) -> None:
         objects: list[dict[str, Any]] = []

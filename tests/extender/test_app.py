@@ -230,6 +230,7 @@ async def test_the_books_of_a_node_can_be_read() -> None:
             "held": {"team/first": [0]},
             "expected": {"team/second": [1]},
             "exclusive": [],
+            "claimed": {},
             "slices": None,
             "expected_slices": {},
         }

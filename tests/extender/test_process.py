@@ -85,7 +85,10 @@ def get(address: str, path: str) -> tuple[int, bytes]:
 def test_it_lives_but_is_not_ready_while_the_api_server_is_away(extender: Running) -> None:
     assert get(extender.probes, "/healthz") == (200, b"ok")
     status, reason = get(extender.probes, "/readyz")
-    assert (status, reason) == (503, b"the extender is still waiting for the API server's list of nodes and pods")
+    assert (status, reason) == (
+        503,
+        b"the extender is still waiting for the API server's list of nodes, pods and deviceclasses",
+    )
     assert b'gpu_scheduler_watch_synced{resource="nodes"} 0.0' in get(extender.probes, "/metrics")[1]
     assert get(extender.verbs, "/metrics")[0] == 404
 

@@ -14,6 +14,7 @@ from extender.explain import unexplained
 from extender.ledger import Ledger
 from extender.service import Service
 from tests.extender.builders import bare_node, bridged, holder, node, pod, switched
+from tests.extender.test_dra import claimed
 from tests.gputopo.conftest import Command
 
 TROUBLESHOOTING = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
@@ -94,6 +95,21 @@ def test_the_best_node_and_its_gpus_are_named(gputopo: Command) -> None:
     assert "team/trainer asks for 2 GPUs, communication: heavy\n" in output
     assert "it is bound to switch; what follows is about another pod like it\n" in output
     assert "the best is switch with c0 GPUs 2, 3, 376.2 GB/s\n" in output
+
+
+def test_what_a_pod_has_from_a_dra_driver_is_told(gputopo: Command) -> None:
+    """By number and claim: nobody knows more."""
+    ledger = Ledger()
+    ledger.apply_node(bare_node("driver", gpus=0))
+    ledger.serve_by_dra("gpu.example")
+    ledger.apply_pod(claimed(pod(gpus=2, on="driver"), "c0"))
+    with answering(200, explanation(ledger, gpus=2)) as (url, _):
+        lines = gputopo("explain", "team/trainer", "--url", url).output.splitlines()
+    assert lines[1].startswith("it is bound to driver")
+    assert lines[2] == (
+        "it has 2 GPUs through the claim trainer-extended-resources-x1y2z: the DRA driver chose, nothing is promised "
+        "about links"
+    )
 
 
 def test_a_wish_that_cannot_be_read_is_named(gputopo: Command) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from gpu_topology.errors import SettingsError
 from kubernetes_api import ApiError, Cluster, NotFoundError, Reflector, Resource
-from tests.control_plane.cluster import ControlPlane
+from tests.control_plane.client import Client
+from tests.control_plane.cluster import ADMIN, ControlPlane
 from tests.control_plane.objects import node, pod
 
 pytestmark = pytest.mark.usefixtures("kubernetes_client")
@@ -38,6 +40,10 @@ class Mirror:
         self.objects.pop(obj["metadata"]["name"], None)
         self.told.set()
 
+    async def until_told(self) -> None:
+        async with asyncio.timeout(SOON):
+            await self.told.wait()
+
     async def until_names_are(self, *names: str) -> None:
         async with asyncio.timeout(SOON):
             while set(self.objects) != set(names):
@@ -47,11 +53,11 @@ class Mirror:
 
 @asynccontextmanager
 async def reflected(
-    control_plane: ControlPlane, resource: Resource, **options: Any
+    control_plane: ControlPlane, resource: Resource, user: str = ADMIN, **options: Any
 ) -> AsyncIterator[tuple[Mirror, Reflector]]:
     """A mirror that a reflector keeps up to date while the block runs."""
     mirror = Mirror()
-    async with await Cluster.connect(control_plane.kubeconfig()) as cluster:
+    async with await Cluster.connect(control_plane.kubeconfig(user)) as cluster:
         reflector = Reflector(cluster, resource, mirror, **options)
         task = asyncio.create_task(reflector.run())
         try:
@@ -96,6 +102,52 @@ async def test_objects_are_trimmed_before_they_are_handed_on(control_plane: Cont
     async with reflected(control_plane, Resource.NODES, trim=only_name) as (mirror, _):
         await mirror.until_names_are("slim")
         assert mirror.objects["slim"] == {"metadata": {"name": "slim"}}
+
+
+class Absent(Enum):
+    """What an older API server, or one where it is switched off, does not have."""
+
+    GADGETS = "/apis/gadgets.example/v1/gadgets"
+
+
+async def test_a_resource_that_the_api_server_does_not_have_counts_as_empty(control_plane: ControlPlane) -> None:
+    """Where it may be missing."""
+    absent: Any = Absent.GADGETS
+    async with reflected(control_plane, absent, is_optional=True) as (mirror, reflector):
+        await mirror.until_told()
+        assert (mirror.objects, reflector.synced, reflector.lists, reflector.failures) == ({}, True, 0, 0)
+
+
+async def test_a_resource_that_may_be_missing_is_looked_for_again(
+    control_plane: ControlPlane, kubernetes_client: Client
+) -> None:
+    """One that may not be seen counts as missing too: here until somebody grants the right."""
+    rbac, user = "rbac.authorization.k8s.io/v1", "not-yet-granted"
+    role = {"name": user, "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole"}
+    kubernetes_client.create(
+        {"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "gpus"}, "spec": {}}
+    )
+    options = {"is_optional": True, "absent_seconds": 0.1}
+    try:
+        async with reflected(control_plane, Resource.DEVICE_CLASSES, user, **options) as (mirror, reflector):
+            await mirror.until_told()
+            assert reflector.synced
+            rules = [{"apiGroups": ["resource.k8s.io"], "resources": ["deviceclasses"], "verbs": ["list", "watch"]}]
+            kubernetes_client.create(
+                {"apiVersion": rbac, "kind": "ClusterRole", "metadata": {"name": user}, "rules": rules}
+            )
+            kubernetes_client.create(
+                {
+                    "apiVersion": rbac,
+                    "kind": "ClusterRoleBinding",
+                    "metadata": {"name": user},
+                    "roleRef": role,
+                    "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}],
+                }
+            )
+            await mirror.until_names_are("gpus")
+    finally:
+        kubernetes_client.delete("DeviceClass", "gpus", api_version="resource.k8s.io/v1")
 
 
 async def test_a_patch_changes_only_the_annotations_that_it_names(control_plane: ControlPlane) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from extender.failing import REPORTER
 from gpu_topology.contract import STATE_ANNOTATION
-from kubernetes_api import Cluster, NodeEvent
+from kubernetes_api import Cluster, NodeEvent, Resource
 from tests.control_plane import objects
 from tests.control_plane.client import Client
 from tests.control_plane.cluster import ControlPlane
@@ -232,9 +232,13 @@ def test_the_agent_may_do_nothing_else(account: Account, method: str, path: str)
     refused(account("gpu-topology-agent", "agent"), method, path)
 
 
-@pytest.mark.parametrize(("resource", "selector"), [("nodes", ""), ("pods", "spec.nodeName!=")])
-def test_the_extender_may_follow_nodes_and_pods(account: Account, resource: str, selector: str) -> None:
-    """What its books are kept from."""
+@pytest.mark.parametrize(
+    ("resource", "selector"),
+    [("nodes", ""), ("pods", "spec.nodeName!="), (Resource.DEVICE_CLASSES.value, "")],
+    ids=["nodes", "pods", "device classes"],
+)
+def test_the_extender_may_follow_what_its_books_are_kept_from(account: Account, resource: str, selector: str) -> None:
+    """Nothing of it may be missing."""
     may_follow(account("gpu-scheduler", "extender"), resource, selector)
 
 
@@ -247,10 +251,11 @@ async def test_the_extender_may_say_that_a_node_is_left_out(control_plane: Contr
 
 
 def may_follow(connection: httpx.Client, resource: str, selector: str) -> None:
-    """List and watch a resource."""
+    """List and watch a resource: of the core group by its name, of another by its path."""
     query = {"fieldSelector": selector, "timeoutSeconds": "1"}
-    assert connection.get(f"/api/v1/{resource}", params=query).status_code == 200
-    with connection.stream("GET", f"/api/v1/{resource}", params=query | {"watch": "true"}) as answer:
+    path = resource if resource.startswith("/") else f"/api/v1/{resource}"
+    assert connection.get(path, params=query).status_code == 200
+    with connection.stream("GET", path, params=query | {"watch": "true"}) as answer:
         assert answer.status_code == 200
 
 
@@ -270,6 +275,9 @@ def may_follow(connection: httpx.Client, resource: str, selector: str) -> None:
         ("GET", "/apis/events.k8s.io/v1/namespaces/default/events"),
         ("PATCH", "/apis/events.k8s.io/v1/namespaces/default/events/another"),
         ("POST", "/apis/events.k8s.io/v1/namespaces/gpu-scheduler/events"),
+        ("GET", "/apis/resource.k8s.io/v1/deviceclasses/gpu.nvidia.com"),
+        ("GET", "/apis/resource.k8s.io/v1/resourceclaims"),
+        ("GET", "/apis/resource.k8s.io/v1/resourceslices"),
     ],
 )
 def test_the_extender_may_do_nothing_else(account: Account, method: str, path: str) -> None:
