@@ -156,17 +156,18 @@ class Ledger:
 
     def reserve(self, pod: BoundPod) -> None:
         """Book a pod that is about to be bound, unless it is known to be bound already."""
+        key = pod.identity.key
         if self.bound(pod.identity) is None:
-            self.release(pod.identity)
-            self._reserved[pod.identity.key] = pod
-            self._rebalance(pod.node)
+            namesakes = self._reserved.get(key), self._pods.get(key)
+            self._reserved[key] = pod
+            self._rebalance_all(pod, *namesakes)
 
     def release(self, pod: PodIdentity) -> None:
         """Let go of what is reserved for a pod, if anything is. Seen bound, it is let go of by itself."""
         reserved = self._reserved.get(pod.key)
         if reserved is not None and reserved.identity == pod:
             del self._reserved[pod.key]
-            self._rebalance(reserved.node)
+            self._rebalance_all(reserved, self._pods.get(pod.key))
 
     def is_reserved(self, pod: PodIdentity) -> bool:
         """Whether a pod is booked that the API server has yet to show as bound."""
@@ -207,9 +208,10 @@ class Ledger:
 
     def pods_on(self, node: str) -> Sequence[BoundPod]:
         """The pods that hold GPUs of a node or are about to, in the order of binding."""
-        bound = self._pods_on.get(node, {})
-        reserved = [pod for key, pod in self._reserved.items() if pod.node == node and key not in bound]
-        return sorted([*bound.values(), *reserved], key=lambda pod: (pod.scheduled_at, pod.identity.key))
+        # Names are unique: where a pod is reserved, an older one of its name is gone, though no watch has shown it yet.
+        bound = [pod for key, pod in self._pods_on.get(node, {}).items() if key not in self._reserved]
+        reserved = [pod for pod in self._reserved.values() if pod.node == node]
+        return sorted([*bound, *reserved], key=lambda pod: (pod.scheduled_at, pod.identity.key))
 
     @property
     def demand(self) -> Demand:
@@ -243,8 +245,7 @@ class Ledger:
             self._pods[key] = self._pods_on[pod.node][key] = pod
         if before != pod:
             self._count(before, pod)
-            for node in {found.node for found in (before, pod) if found is not None}:
-                self._rebalance(node)
+            self._rebalance_all(before, pod)
 
     def _count(self, before: BoundPod | None, pod: BoundPod | None) -> None:
         if before is not None:
@@ -256,6 +257,10 @@ class Ledger:
     def _relearn(self) -> None:
         if self._demand.relearn():
             self._market = Market(self._demand.current)
+
+    def _rebalance_all(self, *pods: BoundPod | None) -> None:
+        for node in {pod.node for pod in pods if pod is not None}:
+            self._rebalance(node)
 
     def _rebalance(self, node: str) -> None:
         book = self._books.get(node)

@@ -6,7 +6,7 @@ saw: late, not at all, or wrongly. Nothing of the extender is used here.
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -14,11 +14,13 @@ from random import Random
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from gpu_topology.contract import (
+    ASSIGNED_ANNOTATION,
     STATE_ANNOTATION,
     TOPOLOGY_ANNOTATION,
     Allocation,
     Holder,
     NodeState,
+    decode_assignment,
     encode_state,
     encode_topology,
     topology_hash,
@@ -46,7 +48,12 @@ class Containers:
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod that is bound, as the API server has it."""
+    """A pod as the API server has it.
+
+    Attributes:
+        node: where it is bound; "" where it waits.
+        record: the annotation that names the GPUs that were chosen for it.
+    """
 
     name: str
     uid: str
@@ -56,6 +63,7 @@ class Pod:
     bound_at: int
     phase: str = "Pending"
     deleting: bool = False
+    record: str | None = None
 
     @property
     def key(self) -> str:
@@ -83,15 +91,15 @@ class Pod:
                 "namespace": "team",
                 "name": self.name,
                 "uid": self.uid,
-                "annotations": dict(self.wishes),
+                "annotations": dict(self.wishes) | ({ASSIGNED_ANNOTATION: self.record} if self.record else {}),
                 **({"deletionTimestamp": "2026-01-01T00:00:00Z"} if self.deleting else {}),
             },
             "spec": {
-                "nodeName": self.node,
+                **({"nodeName": self.node} if self.node else {}),
                 "initContainers": sidecars + inits,
                 "containers": [_container(f"c{i}", gpus) for i, gpus in enumerate(self.containers.main)],
             },
-            "status": {"phase": self.phase, "conditions": [bound]},
+            "status": {"phase": self.phase, "conditions": [bound] if self.node else []},
         }
 
 
@@ -169,6 +177,7 @@ class Kubelet:
         self._topology = encode_topology(machine.topology)
         self._allocator = _allocator(machine, random)
         self._held: dict[str, tuple[Holder, ...]] = {}
+        self._uuids = [gpu.uuid for gpu in machine.topology.gpus]
         self._listed: dict[str, int] = {}
         self._sequence = 0
 
@@ -205,7 +214,7 @@ class Kubelet:
         if self.machine.allocation is Allocation.BEST and len(available - self.cordoned) >= request.total:
             available -= self.cordoned
         try:
-            chosen = self._allocator(available, request)
+            chosen = self._as_recorded(pod, available) or self._allocator(available, request)
         except PlacementError:
             return None
         bound = BoundPod(pod.key, pod.uid, request)
@@ -214,6 +223,23 @@ class Kubelet:
         given = _gpus_of(held)
         assert len(given) == request.total, "the kubelet gives what kube-scheduler counts"
         return given
+
+    def recorded(self, pod: Pod) -> frozenset[int]:
+        """The GPUs that are promised to a pod by identity."""
+        if pod.record is None or not (assignment := decode_assignment(pod.record)).enforced:
+            return frozenset()
+        return frozenset(self._uuids.index(uuid) for _, uuids in assignment.containers for uuid in uuids)
+
+    def given(self, uid: str) -> frozenset[int]:
+        """The GPUs that a pod has."""
+        return _gpus_of(self._held.get(uid, ()))
+
+    def _as_recorded(self, pod: Pod, available: frozenset[int]) -> Sequence[tuple[int, ...]] | None:
+        """What is recorded, container by container, where that is a promise and can be kept."""
+        if pod.record is None or not self.recorded(pod) or not self.recorded(pod) <= available:
+            return None
+        shares = dict(decode_assignment(pod.record).containers)
+        return [tuple(map(self._uuids.index, shares[container.name])) for container in pod.request.containers]
 
     def list_next(self, uid: str) -> None:
         """List one more container of a pod: its devices have been allocated."""
@@ -376,25 +402,32 @@ class World:
         taken = sum(pod.request.total for pod in self.pods.values() if pod.node == node and not pod.has_ended)
         return node in self.nodes and taken + gpus <= self.nodes[node].allocatable
 
-    def bind(self, pod: Pod) -> None:
-        """A pod is bound, and so comes into the watch."""
+    def create(self, pod: Pod) -> None:
+        """A pod is made, bound already or not."""
         self._made += 1
         self.write_pod(replace(pod, uid=f"uid-{self._made}"))
 
     def write_pod(self, pod: Pod) -> None:
-        """A pod has changed."""
+        """A pod has changed; the watch is of those that are bound."""
         self.pods[pod.name] = pod
-        self.pod_watch.write(pod.name, pod)
+        if pod.node:
+            self.pod_watch.write(pod.name, pod)
 
     def remove_pod(self, pod: Pod) -> None:
         """The API server has no such pod any more."""
         del self.pods[pod.name]
-        self.pod_watch.write(pod.name, None)
+        if pod.node:
+            self.pod_watch.write(pod.name, None)
+
+    @property
+    def bound_pods(self) -> dict[str, Pod]:
+        """The pods that a list of the watched ones has, by name."""
+        return {name: pod for name, pod in self.pods.items() if pod.node}
 
     def tasks(self) -> "list[Task]":
         """What kubelets have to do: admit pods, list the devices of their containers, take back those of others."""
         staying = {pod.uid for pod in self.pods.values() if not pod.has_ended and not pod.deleting}
-        tasks: list[Task] = [Admit(pod) for _, pod in sorted(self.pods.items()) if self._awaits_admission(pod)]
+        tasks: list[Task] = [Admit(pod) for _, pod in sorted(self.bound_pods.items()) if self._awaits_admission(pod)]
         for kubelet in self.kubelets.values():
             tasks.extend(ListNext(kubelet, uid) for uid in kubelet.unlisted)
             tasks.extend(Release(kubelet, uid) for uid in sorted(kubelet.holders - staying))
