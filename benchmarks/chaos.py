@@ -196,7 +196,10 @@ def _running(folder: Path, nodes: int, *, bind: bool) -> Iterator[_Cluster]:
         enforced = load_fleet(fleets[Allocation.BEST])
         for name, topology in enforced.items():
             control_plane.client.create(node(name, gpus=len(topology), cpu="128", memory="1024Gi"))
-        enforcing = agents(control_plane, fleets[Allocation.BEST], Allocation.BEST, name="enforcing-agents")
+        trusting = ["--trust-records"] if bind else []
+        enforcing = agents(
+            control_plane, fleets[Allocation.BEST], Allocation.BEST, name="enforcing-agents", arguments=trusting
+        )
         running.enter_context(enforcing)
         stack = running.enter_context(
             Stack(

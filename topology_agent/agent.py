@@ -57,7 +57,13 @@ async def _run_simulated(settings: Settings, topologies: Mapping[str, NodeTopolo
         return
     async with await Cluster.connect(settings.kubeconfig) as cluster:
         publisher = Publisher(cluster, topologies)
-        simulator = Simulator(topologies, publisher.publish, allocation=settings.allocation, seed=settings.seed)
+        simulator = Simulator(
+            topologies,
+            publisher.publish,
+            allocation=settings.allocation,
+            seed=settings.seed,
+            trust_records=settings.trust_records,
+        )
         if settings.once:
             await _simulate_once(cluster, publisher, simulator)
         else:

@@ -115,11 +115,11 @@ def pod_of(pod: Mapping[str, Any], *, trust_record: bool) -> GpuPod:
         leaving=metadata.get("deletionTimestamp") is not None,
         ended=has_ended(pod),
         started=bool(status.get("containerStatuses") or status.get("initContainerStatuses")),
-        assigned=_assigned(pod) if trust_record else {},
+        assigned=assigned_of(pod) if trust_record else {},
     )
 
 
-def _assigned(pod: Mapping[str, Any]) -> Assigned:
+def assigned_of(pod: Mapping[str, Any]) -> Assigned:
     """What is recorded for each container: nothing, if the record is about another pod or node, or cannot be read."""
     metadata = pod["metadata"]
     try:

@@ -76,9 +76,9 @@ class Settings(BaseSettings):
     plugin, whose KUBELET_SOCKET has to be gpu-topology.sock in the device plugin folder."""
 
     trust_records: bool = False
-    """With --enforce: give a pod the GPUs that its gpu-scheduler/assigned annotation records. Whoever may create pods
-    may write it, and so choose GPUs, unless an admission policy lets the extender alone write it: hence off by
-    default."""
+    """With --enforce, and on simulated nodes with --allocation best: give a pod the GPUs that its
+    gpu-scheduler/assigned annotation records. Whoever may create pods may write it, and so choose GPUs, unless an
+    admission policy lets the extender alone write it: hence off by default."""
 
     device_plugin_folder: Path = DEFAULT_FOLDER
     """Where the kubelet and the device plugins have their sockets, with --enforce: the kubelet's own default, which a

@@ -3,8 +3,8 @@
 Which of the free GPUs a pod gets is the allocator's choice: see `topology_agent.allocators`.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 from uuid import UUID, uuid5
 
@@ -43,11 +43,13 @@ class BoundPod:
 
     Attributes:
         name: "<namespace>/<name>".
+        recorded: container to the GPUs that are recorded for it, where the node keeps to such records.
     """
 
     name: str
     uid: str
     request: GpuRequest
+    recorded: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 class SimulatedNode:
@@ -109,11 +111,17 @@ class SimulatedNode:
     def _admit(self, pod: BoundPod) -> tuple[Holder, ...]:
         if not pod.request.containers:
             return ()
-        chosen = self._allocator(self.free, pod.request)
+        chosen = self._recorded(pod) or self._allocator(self.free, pod.request)
         taken = {gpu for gpus in chosen for gpu in gpus}
         if not taken <= self.free:
             raise PlacementError(f"the allocator gave away GPU {min(taken - self.free)}, which is not free")
         return holders_of(pod, chosen)
+
+    def _recorded(self, pod: BoundPod) -> Sequence[tuple[int, ...]]:
+        """The recorded GPUs of each container, where all of them can be had; else nothing."""
+        sets = [pod.recorded.get(container.name, ()) for container in pod.request.containers]
+        complete = all(len(gpus) == asked.gpus for gpus, asked in zip(sets, pod.request.containers, strict=True))
+        return sets if complete and self.free.issuperset(*sets) else ()
 
 
 def holders_of(pod: BoundPod, chosen: Sequence[tuple[int, ...]]) -> tuple[Holder, ...]:

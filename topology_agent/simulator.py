@@ -14,6 +14,7 @@ from gpu_topology.request import bound_request_of, has_ended
 from gpu_topology.topology import NodeTopology
 from topology_agent.allocators import BestAllocator, VendorAllocator
 from topology_agent.labels import labels_of
+from topology_agent.pods import assigned_of
 from topology_agent.report import NodeReport, state_in
 from topology_agent.simulation import Allocator, BoundPod, SimulatedNode
 
@@ -34,6 +35,7 @@ class Simulator:
         *,
         allocation: Allocation,
         seed: int,
+        trust_records: bool = False,
     ) -> None:
         """Play these nodes.
 
@@ -42,7 +44,10 @@ class Simulator:
             publish: called with a node's name and what it has to say from now on.
             allocation: how the nodes choose among their free GPUs.
             seed: of the vendor's random choices.
+            trust_records: whether nodes that enforce give pods what is recorded on them.
         """
+        self._keeps_to_records = trust_records and allocation is Allocation.BEST
+        self._uuids = {name: [gpu.uuid for gpu in topology.gpus] for name, topology in topologies.items()}
         self._allocation = allocation
         self._publish = publish
         self._labels = {name: labels_of(topology) for name, topology in topologies.items()}
@@ -91,7 +96,7 @@ class Simulator:
             return
         name = obj["spec"]["nodeName"]
         node = self.nodes[name]
-        pod = bound_pod(obj)
+        pod = bound_pod(obj, self._recorded(obj))
         if pod.uid in node.pods:
             return
         try:
@@ -111,14 +116,20 @@ class Simulator:
         if self.nodes[name].release(obj["metadata"]["uid"]):
             self._publish(name, self.report(name))
 
+    def _recorded(self, pod: Mapping[str, Any]) -> Mapping[str, tuple[int, ...]]:
+        """Container to the GPUs that are recorded for it; one with a GPU that is not the node's is left out."""
+        uuids = self._uuids[pod["spec"]["nodeName"]]
+        recorded = assigned_of(pod).items() if self._keeps_to_records else ()
+        return {name: tuple(sorted(map(uuids.index, named))) for name, named in recorded if named <= set(uuids)}
+
     def _is_ours(self, pod: Mapping[str, Any]) -> bool:
         return pod["spec"].get("nodeName") in self.nodes
 
 
-def bound_pod(pod: Mapping[str, Any]) -> BoundPod:
+def bound_pod(pod: Mapping[str, Any], recorded: Mapping[str, tuple[int, ...]]) -> BoundPod:
     """A pod of the API server as a simulated node knows it; wishes that cannot be read count as none."""
     metadata = pod["metadata"]
-    return BoundPod(f"{metadata['namespace']}/{metadata['name']}", metadata["uid"], bound_request_of(pod))
+    return BoundPod(f"{metadata['namespace']}/{metadata['name']}", metadata["uid"], bound_request_of(pod), recorded)
 
 
 def binding_order(pod: Mapping[str, Any]) -> tuple[str, str, str, str]:

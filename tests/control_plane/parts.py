@@ -61,7 +61,12 @@ def extender(
 
 
 def agents(
-    control_plane: ControlPlane, fleet: Path, allocation: Allocation, *, name: str = "topology_agent"
+    control_plane: ControlPlane,
+    fleet: Path,
+    allocation: Allocation,
+    *,
+    name: str = "topology_agent",
+    arguments: Sequence[str] = (),
 ) -> ChildProcess:
     """One process that plays the agents of many nodes, which has yet to be started; ready once all have published.
 
@@ -70,6 +75,7 @@ def agents(
         fleet: a file as `topology_agent --simulate` takes it.
         allocation: who chooses a pod's GPUs inside a node.
         name: in errors, and of its log.
+        arguments: further options.
     """
     names = set(load_fleet(fleet))
 
@@ -83,7 +89,7 @@ def agents(
         }
 
     identity = ["--kubeconfig", str(control_plane.kubeconfig())]
-    command = ["topology_agent", *identity, "--simulate", str(fleet), "--allocation", allocation]
+    command = ["topology_agent", *identity, "--simulate", str(fleet), "--allocation", allocation, *arguments]
     return _module(control_plane, name, command, published)
 
 

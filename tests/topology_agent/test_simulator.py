@@ -3,18 +3,28 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from structlog.testing import capture_logs
 
-from gpu_topology.contract import STATE_ANNOTATION, Allocation, NodeState, decode_state
+from gpu_topology.contract import (
+    ASSIGNED_ANNOTATION,
+    STATE_ANNOTATION,
+    Allocation,
+    Assignment,
+    NodeState,
+    decode_state,
+    encode_assignment,
+)
+from gpu_topology.topology import NodeTopology
 from kubernetes_api import Cluster, Resource
 from tests.topology_agent.fake_cluster import FakeCluster, node, pod
 from topology_agent import agent
 from topology_agent.profiles import load_machine
 from topology_agent.report import NodeReport
 from topology_agent.settings import Settings
+from topology_agent.simulation import with_uuids
 from topology_agent.simulator import Simulator, binding_order
 
 
@@ -50,6 +60,42 @@ def test_a_pod_that_is_not_bound_yet_takes_nothing() -> None:
     del unbound["spec"]["nodeName"]
     simulator.changed(unbound)
     assert reports.free("n") == 4
+
+
+@pytest.mark.parametrize(
+    ("allocation", "trusting", "expected"),
+    [(Allocation.BEST, True, (1, 3)), (Allocation.BEST, False, (0, 1)), (Allocation.VENDOR, True, None)],
+    ids=["enforcing", "not trusting", "vendor"],
+)
+def test_a_node_that_enforces_and_trusts_records_keeps_to_them(
+    allocation: Allocation, *, trusting: bool, expected: tuple[int, ...] | None
+) -> None:
+    """Any other gives its own choice."""
+    topology = with_uuids(load_machine("pcie-4-node-sys"), "n")
+    reports = Reports()
+    simulator = Simulator({"n": topology}, reports.__setitem__, allocation=allocation, seed=0, trust_records=trusting)
+    simulator.replaced([recorded("a", topology, 1, 3)])
+    [holder] = reports["n"].occupancy.held
+    assert holder.gpus == expected if expected else holder.gpus != (1, 3)
+
+
+def test_a_record_that_cannot_be_kept_any_more_gives_way_to_the_nodes_choice() -> None:
+    """Its GPUs are another pod's by now, or it is about other GPUs."""
+    topology = with_uuids(load_machine("pcie-4-node-sys"), "n")
+    reports = Reports()
+    simulator = Simulator({"n": topology}, reports.__setitem__, allocation=Allocation.BEST, seed=0, trust_records=True)
+    foreign = with_uuids(load_machine("pcie-4-node-sys"), "other")
+    simulator.replaced([recorded("a", topology, 1, 3), recorded("b", topology, 1), recorded("c", foreign, 1)])
+    assert [holder.gpus for holder in reports["n"].occupancy.held] == [(1, 3), (0,), (2,)]
+
+
+def recorded(name: str, topology: NodeTopology, *gpus: int) -> dict[str, Any]:
+    """A bound pod on which GPUs are recorded."""
+    bound = pod(name, len(gpus))
+    uuids = tuple(str(topology.gpus[gpu].uuid) for gpu in gpus)
+    record = Assignment(bound["metadata"]["uid"], "n", (("main", uuids),), None, enforced=True)
+    bound["metadata"]["annotations"] = {ASSIGNED_ANNOTATION: encode_assignment(record)}
+    return bound
 
 
 def test_a_pod_gives_its_gpus_back_when_it_ends_and_when_it_is_gone() -> None:
