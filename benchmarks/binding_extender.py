@@ -1,11 +1,13 @@
 """The real extender as a process that binds pods, asked as kube-scheduler asks it."""
 
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tests.control_plane.client import Object
@@ -82,17 +84,15 @@ class BindingExtender:
         if account.get("knowledge") != "known":
             raise NotBoundError(str(account))
 
-    def allotments(self) -> dict[str, int]:
-        """How many pods got what was recorded for them ("agree"), and how many did not ("differ"), by its own count."""
+    def outcomes(self, metric: str) -> dict[str, int]:
+        """What one of its counters with the label `outcome` has come to, all other labels taken together."""
         text = httpx.get(f"{self._probes}/metrics", trust_env=False).raise_for_status().text
-        return {
-            outcome: sum(
-                int(float(line.rsplit(" ", 1)[1]))
-                for line in text.splitlines()
-                if line.startswith("gpu_scheduler_allotments_total{") and f'outcome="{outcome}"' in line
-            )
-            for outcome in ("agree", "differ")
-        }
+        counted = Counter({"agree": 0, "differ": 0})
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == metric:
+                    counted[sample.labels["outcome"]] += int(sample.value)
+        return dict(counted)
 
     def _ready(self) -> bool:
         try:
