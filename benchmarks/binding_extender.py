@@ -1,9 +1,7 @@
 """The real extender as a process that binds pods, asked as kube-scheduler asks it."""
 
-import sys
 from collections import Counter
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Self
 
 import httpx
@@ -12,8 +10,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from tests.control_plane.client import Object
 from tests.control_plane.cluster import ControlPlane
-from tests.control_plane.ports import LOOPBACK, free_ports
-from tests.control_plane.processes import ChildProcess
+from tests.control_plane.parts import extender
 
 PATIENCE_SECONDS = 30.0
 """For a pod that cannot be bound yet: the books may have to hear first that others have left."""
@@ -26,18 +23,14 @@ class NotBoundError(Exception):
 class BindingExtender:
     """`python -m extender --bind` beside a running control plane; a context manager."""
 
-    def __init__(self, control_plane: ControlPlane, folder: Path) -> None:
-        verbs, probes = free_ports(2)
-        self._probes = f"http://{LOOPBACK}:{probes}"
-        self._http = httpx.Client(base_url=f"http://{LOOPBACK}:{verbs}", trust_env=False)
-        options = ["--verbs-port", str(verbs), "--probes-host", LOOPBACK, "--probes-port", str(probes), "--bind"]
-        command = [sys.executable, "-m", "extender", "--kubeconfig", str(control_plane.kubeconfig()), *options]
-        self._process = ChildProcess("extender", command, log=folder / "extender.log", ready=self._ready)
+    def __init__(self, control_plane: ControlPlane) -> None:
+        self._extender = extender(control_plane, arguments=["--bind"])
+        self._http = httpx.Client(base_url=self._extender.url, trust_env=False)
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as starting:
-            starting.enter_context(self._process)
+            starting.enter_context(self._extender.process)
             starting.enter_context(self._http)
             self._running = starting.pop_all()
         return self
@@ -86,16 +79,10 @@ class BindingExtender:
 
     def outcomes(self, metric: str) -> dict[str, int]:
         """What one of its counters with the label `outcome` has come to, all other labels taken together."""
-        text = httpx.get(f"{self._probes}/metrics", trust_env=False).raise_for_status().text
+        text = httpx.get(f"{self._extender.probes_url}/metrics", trust_env=False).raise_for_status().text
         counted = Counter({"agree": 0, "differ": 0})
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name == metric:
                     counted[sample.labels["outcome"]] += int(sample.value)
         return dict(counted)
-
-    def _ready(self) -> bool:
-        try:
-            return httpx.get(f"{self._probes}/readyz", trust_env=False).is_success
-        except httpx.TransportError:
-            return False

@@ -279,7 +279,7 @@ def _figures(gpu_node: GpuNode, empty_sysfs: Path, pods: int) -> Figures:
     enforced = _streamed(enforcing(gpu_node, empty_sysfs), gpu_node, pods)
     with enforcing(gpu_node, empty_sysfs):
         in_bursts = list(bursts(gpu_node, pods))
-    extender = BindingExtender(gpu_node.node.control_plane, gpu_node.node.folder)
+    extender = BindingExtender(gpu_node.node.control_plane)
     with enforcing(gpu_node, empty_sysfs, trust_records=True), extender:
         recorded = list(recorded_bursts(gpu_node, extender, pods))
     return {

@@ -89,7 +89,7 @@ def test_what_the_extender_records_is_what_pods_get(gpu_node: GpuNode, tmp_path:
     And wherever the kubelet has written a pod's GPUs into its status, they are those that the agent reports.
     """
     control_plane = gpu_node.node.control_plane
-    with enforcing(gpu_node, tmp_path, trust_records=True), BindingExtender(control_plane, tmp_path) as extender:
+    with enforcing(gpu_node, tmp_path, trust_records=True), BindingExtender(control_plane) as extender:
         all_given = list(recorded_bursts(gpu_node, extender, PODS))
         for metric in ("gpu_scheduler_allotments_total", "gpu_scheduler_witnesses_total"):
             counted = extender.outcomes(metric)
