@@ -74,7 +74,8 @@ def measure(pods: int = PODS) -> dict[str, Figures]:
         By machine: `pods`; of as many that the extender bound in bursts of equal pods, how many got exactly the set
         that it recorded (`as_recorded`); how many of those that came one by one got a set worth at least what was
         scored (`worth_as_scored`), and, of the plugin alone, one outside of what was predicted (`outside_prediction`);
-        the mean bandwidth in GB/s of the sets of two GPUs and more, enforced and chosen by the plugin; and of as many
+        the mean bandwidth in GB/s of the sets of two GPUs and more, enforced, chosen by the plugin and recorded (the last
+        of other pods, so only to be seen beside the others, not compared); and of as many
         pods that came in bursts, how many got a set worth at least what was scored (`worth_as_scored_in_bursts`), and
         how many asked for two GPUs or more and so could have got less (`linked_pods_in_bursts`).
     """
@@ -99,6 +100,7 @@ def table(figures: dict[str, Figures]) -> Table:
         "outside prediction",
         "GB/s enforced",
         "GB/s by the plugin",
+        "GB/s recorded",
         "worth as scored in bursts",
         "of them linked",
         title="Sets that pods get on a real kubelet",
@@ -291,6 +293,7 @@ def _figures(gpu_node: GpuNode, empty_sysfs: Path, pods: int) -> Figures:
         ),
         "mean_gbps_enforced": _mean_gbps(topology, enforced),
         "mean_gbps_vendor": _mean_gbps(topology, alone),
+        "mean_gbps_recorded": _mean_gbps(topology, recorded),
         "worth_as_scored_in_bursts": sum(keeps_promise(topology, given) for given in in_bursts),
         "linked_pods_in_bursts": sum(len(given.gpus) > 1 for given in in_bursts),
     }
