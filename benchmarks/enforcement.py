@@ -74,10 +74,10 @@ def measure(pods: int = PODS) -> dict[str, Figures]:
         By machine: `pods`; of as many that the extender bound in bursts of equal pods, how many got exactly the set
         that it recorded (`as_recorded`); how many of those that came one by one got a set worth at least what was
         scored (`worth_as_scored`), and, of the plugin alone, one outside of what was predicted (`outside_prediction`);
-        the mean bandwidth in GB/s of the sets of two GPUs and more, enforced, chosen by the plugin and recorded (the last
-        of other pods, so only to be seen beside the others, not compared); and of as many
-        pods that came in bursts, how many got a set worth at least what was scored (`worth_as_scored_in_bursts`), and
-        how many asked for two GPUs or more and so could have got less (`linked_pods_in_bursts`).
+        the mean bandwidth in GB/s of the sets of two GPUs and more, enforced, chosen by the plugin, and recorded (that
+        one of other pods: to be seen beside the others, not to be compared); and of as many pods that came in bursts,
+        how many got a set worth at least what was scored (`worth_as_scored_in_bursts`), and how many asked for two GPUs
+        or more and so could have got less (`linked_pods_in_bursts`).
     """
     figures = {}
     with TemporaryDirectory() as name, ControlPlane(Path(name) / "c") as control_plane:

@@ -9,6 +9,7 @@ import uvicorn
 
 from extender.app import create_app
 from extender.service import Service
+from extender.transport import OnePieceProtocol
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 10.0
@@ -37,4 +38,4 @@ def served(service: Service, port: int = 0) -> Iterator[str]:
 
 def configuration(service: Service) -> uvicorn.Config:
     """What uvicorn is told: the transport that the shipped extender uses, and no logs of its own."""
-    return uvicorn.Config(create_app(service), http="httptools", lifespan="off", log_config=None, access_log=False)
+    return uvicorn.Config(create_app(service), http=OnePieceProtocol, lifespan="off", log_config=None, access_log=False)

@@ -14,7 +14,6 @@ from rich.table import Table
 
 from benchmarks.throughput_quality import mean_bandwidth
 from benchmarks.throughput_testbed import Run, Testbed, Variant, pod_sizes
-from extender.settings import Settings
 
 SIZES: Final = (1000, 5000)
 """Nodes."""
@@ -52,13 +51,8 @@ def measure(
     return {str(nodes): _measure_one(nodes, pods, rounds, report) for nodes in sizes}
 
 
-def variants() -> list[Variant]:
-    """What is compared. The extender of this version may not be able to bind."""
-    return [each for each in Variant if each is not Variant.OURS_WITH_BIND or "bind" in Settings.model_fields]
-
-
 def _measure_one(nodes: int, pods: int, rounds: int, report: Report) -> dict[str, Any]:
-    compared = variants()
+    compared = list(Variant)
     runs: dict[Variant, list[Run]] = {variant: [] for variant in compared}
     with TemporaryDirectory() as folder, Testbed(Path(folder) / "control-plane", nodes, pods) as testbed:
         for turn in range(rounds):
@@ -68,7 +62,7 @@ def _measure_one(nodes: int, pods: int, rounds: int, report: Report) -> dict[str
                 report(f"{nodes} nodes, round {turn + 1}, {variant}: {run.pods_per_second:.1f} pods/s")
     rates = {variant: median(run.pods_per_second for run in found) for variant, found in runs.items()}
     return {
-        **{variant.value: _rounded(rates.get(variant)) for variant in Variant},
+        **{variant.value: round(rate, 1) for variant, rate in rates.items()},
         "ratio_to_go_echo": _ratio(rates, Variant.OURS, Variant.GO_ECHO),
         "ratio_to_none": _ratio(rates, Variant.OURS, Variant.NONE),
         "bind_ratio_to_none": _ratio(rates, Variant.OURS_WITH_BIND, Variant.NONE),
@@ -81,12 +75,8 @@ def _measure_one(nodes: int, pods: int, rounds: int, report: Report) -> dict[str
     }
 
 
-def _ratio(rates: Mapping[Variant, float], one: Variant, other: Variant) -> float | None:
-    return round(rates[one] / rates[other], 2) if one in rates else None
-
-
-def _rounded(rate: float | None) -> float | None:
-    return None if rate is None else round(rate, 1)
+def _ratio(rates: Mapping[Variant, float], one: Variant, other: Variant) -> float:
+    return round(rates[one] / rates[other], 2)
 
 
 def _medians(found: Sequence[Mapping[str, float]], digits: int) -> dict[str, float]:
@@ -103,7 +93,7 @@ def _rates(figures: Figures) -> Table:
     keys = (*(variant.value for variant in Variant), "ratio_to_go_echo", "ratio_to_none", "bind_ratio_to_none")
     result = Table("nodes", *titles, title="Pods bound a second, medians")
     for nodes, row in figures.items():
-        result.add_row(nodes, *(_cell(row[key]) for key in keys))
+        result.add_row(nodes, *(f"{row[key]:g}" for key in keys))
     return result
 
 
@@ -111,7 +101,7 @@ def _quality(figures: Figures) -> Table:
     limits = [str(limit or "all") for limit in CANDIDATES]
     result = Table("nodes", *(f"N = {limit}" for limit in limits), title="Mean GB/s of the sets, by simulation")
     for nodes, row in figures.items():
-        result.add_row(nodes, *(_cell(row["quality"][limit]) for limit in limits))
+        result.add_row(nodes, *(f"{row['quality'][limit]:g}" for limit in limits))
     return result
 
 
@@ -139,7 +129,3 @@ PARTS: Final = {
     "extender_bind": "bind, in our extender (may overlap)",
 }
 """The keys of `shares`, for a person."""
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"

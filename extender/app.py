@@ -4,21 +4,25 @@ kube-scheduler drops the body of every answer that is not 200, so whatever a per
 200: see `extender.service`. Only a body that is not JSON is answered with 422.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from extender.explain import unexplained
 from extender.service import Service
 from extender.wire import UnreadableError
 
+Verb: TypeAlias = Callable[[bytes], Awaitable[bytes]]
+"""From the bytes of a request to those of its answer."""
+
 
 def create_app(service: Service) -> FastAPI:
     """Everything on one listener: the verbs, the probes and the metrics."""
-    return _app(_verbs(service), _accounts(service), _probes(service))
+    return _answering(service, _app(_accounts(service), _probes(service)))
 
 
 def create_verbs_app(service: Service) -> FastAPI:
@@ -26,7 +30,7 @@ def create_verbs_app(service: Service) -> FastAPI:
 
     All of them are for the same host alone.
     """
-    return _app(_verbs(service), _accounts(service))
+    return _answering(service, _app(_accounts(service)))
 
 
 def create_probes_app(service: Service) -> FastAPI:
@@ -38,38 +42,55 @@ def _app(*routers: APIRouter) -> FastAPI:
     app = FastAPI(title="gpu-topology-scheduler extender", openapi_url=None)
     for router in routers:
         app.include_router(router)
-    app.add_exception_handler(UnreadableError, _unreadable)
-    app.add_exception_handler(ClientDisconnect, _gone)
     return app
 
 
-def _verbs(service: Service) -> APIRouter:
-    router = APIRouter()
+def _answering(service: Service, app: FastAPI) -> FastAPI:
+    """The app with the verbs in front."""
+    app.add_middleware(_Verbs, service=service)
+    return app
 
-    async def answer(request: Request, verb: Callable[[bytes], bytes]) -> Response:
-        body = await _body(request, service.max_request_bytes)
-        return Response(verb(body), media_type="application/json")
 
-    @router.post("/filter")
-    async def filter_verb(request: Request) -> Response:
-        return await answer(request, service.filter)
+class _Verbs:
+    """Answers the verbs before FastAPI sees them: its routing would take as long as the decision.
 
-    @router.post("/prioritize")
-    async def prioritize_verb(request: Request) -> Response:
-        return await answer(request, service.prioritize)
+    Args:
+        app: gets all other requests.
+        service: decides.
+    """
 
-    @router.post("/preempt")
-    async def preempt_verb(request: Request) -> Response:
-        return await answer(request, service.preempt)
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._limit = service.max_request_bytes
+        self._verbs: dict[str, Verb] = {
+            "/filter": _at_once(service.filter),
+            "/prioritize": _at_once(service.prioritize),
+            "/preempt": _at_once(service.preempt),
+        }
+        if service.binds:
+            self._verbs["/bind"] = service.bind
 
-    if service.binds:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. See the ASGI specification."""
+        verb = self._verbs.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if verb is None:
+            await self._app(scope, receive, send)
+            return
+        body = await _body(receive, self._limit)
+        if body is None:
+            return  # nobody reads an answer
+        try:
+            answer = Response(await verb(body), media_type="application/json")
+        except UnreadableError as error:
+            answer = JSONResponse({"detail": str(error)}, status_code=422)
+        await answer(scope, receive, send)
 
-        @router.post("/bind")
-        async def bind_verb(request: Request) -> Response:
-            answer = await service.bind(await _body(request, service.max_request_bytes))
-            return Response(answer, media_type="application/json")
 
-    return router
+def _at_once(verb: Callable[[bytes], bytes]) -> Verb:
+    async def answer(body: bytes) -> bytes:
+        return verb(body)
+
+    return answer
 
 
 def _accounts(service: Service) -> APIRouter:
@@ -115,21 +136,17 @@ def _probes(service: Service) -> APIRouter:
     return router
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    """The body of a request, or one byte more than the limit of one that is longer.
+async def _body(receive: Receive, limit: int) -> bytes | None:
+    """The body of a request, or one byte more than the limit of one that is longer; None if the client hung up.
 
     The rest of a longer one is read and dropped: a client that is still sending would not see the answer.
     """
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk[: limit + 1 - len(body)]
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")[: limit + 1 - len(body)]
+        more = message.get("more_body", False)
     return bytes(body)
-
-
-async def _unreadable(_request: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": str(error)}, status_code=422)
-
-
-async def _gone(_request: Request, _error: Exception) -> Response:
-    """The client hung up while it sent its request: nobody reads this."""
-    return Response(status_code=400)

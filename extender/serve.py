@@ -21,6 +21,7 @@ from extender.ledger import Ledger
 from extender.node_events import NodeEvents
 from extender.service import MIB, Service
 from extender.settings import Address, Settings
+from extender.transport import OnePieceProtocol
 from gpu_topology.errors import SettingsError
 from gpu_topology.placement import WorthModels
 from kubernetes_api import Cluster, Handler, Reflector, Resource
@@ -151,7 +152,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=OnePieceProtocol,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
