@@ -36,8 +36,9 @@ def measure(nodes: int = NODES, pods: int = PODS, gpu_pods: int = GPU_PODS, chan
     """What the extender's process holds.
 
     `resident_mib` once its books are complete and it has answered kube-scheduler about all nodes,
-    `resident_after_churn_mib` after that many changes more, and `peak_mib` the most at any time (VmRSS and VmHWM of
-    `/proc/<pid>/status`). `sync_seconds` is from its start to complete books, this API server's own work included.
+    `resident_after_churn_mib` after that many changes more, and `peak_mib` the most at any time, to the end of a second
+    list beside the complete books (VmRSS and VmHWM of `/proc/<pid>/status`). `sync_seconds` is from its start to
+    complete books, this API server's own work included.
 
     Args:
         nodes: how many.
@@ -51,7 +52,7 @@ def measure(nodes: int = NODES, pods: int = PODS, gpu_pods: int = GPU_PODS, chan
     with TemporaryDirectory() as name:
         folder = Path(name)
         api_port, verbs_port, probes_port = free_ports(3)
-        verbs, probes = f"http://{LOOPBACK}:{verbs_port}", f"http://{LOOPBACK}:{probes_port}"
+        api, verbs, probes = (f"http://{LOOPBACK}:{port}" for port in (api_port, verbs_port, probes_port))
         api_server = _api_server(folder, api_port, (nodes, pods, gpu_pods))
         extender = _extender(folder, _kubeconfig(folder, api_port), verbs_port, probes_port)
         with api_server, httpx.Client(trust_env=False, timeout=READY_SECONDS) as client:
@@ -61,10 +62,13 @@ def measure(nodes: int = NODES, pods: int = PODS, gpu_pods: int = GPU_PODS, chan
                 _check_known(client, probes, nodes)
                 _ask(client, verbs, nodes)
                 resident = _memory_mib(extender.pid, "VmRSS")
-                mark = client.post(f"http://{LOOPBACK}:{api_port}/changes/{changes}").json()
-                _wait(lambda: _has_seen(client, verbs, mark))
+                _change(client, api, verbs, changes)
                 _check_known(client, probes, nodes)
                 _ask(client, verbs, nodes)
+                after_churn = _memory_mib(extender.pid, "VmRSS")
+                client.post(f"{api}/expiration").raise_for_status()
+                _change(client, api, verbs, 0)
+                _check_known(client, probes, nodes)
                 return {
                     "nodes": nodes,
                     "pods": pods,
@@ -72,7 +76,7 @@ def measure(nodes: int = NODES, pods: int = PODS, gpu_pods: int = GPU_PODS, chan
                     "resident_mib": resident,
                     "peak_mib": _memory_mib(extender.pid, "VmHWM"),
                     "sync_seconds": round(sync_seconds, 1),
-                    "resident_after_churn_mib": _memory_mib(extender.pid, "VmRSS"),
+                    "resident_after_churn_mib": after_churn,
                 }
 
 
@@ -141,6 +145,12 @@ def _check_known(client: httpx.Client, probes: str, nodes: int) -> None:
     )
     if known != nodes:
         raise ProcessError(f"the extender's books know {known:g} of {nodes} nodes")
+
+
+def _change(client: httpx.Client, api: str, verbs: str, changes: int) -> None:
+    """Let the cluster change, and wait until the extender has seen all of it."""
+    mark = client.post(f"{api}/changes/{changes}").raise_for_status().json()
+    _wait(lambda: _has_seen(client, verbs, mark))
 
 
 def _has_seen(client: httpx.Client, verbs: str, mark: dict[str, Any]) -> bool:

@@ -16,11 +16,14 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from benchmarks.memory_cluster import Change, ChangingCluster, NodeRow, PodRow, rendered
+from benchmarks.memory_cluster import Change, ChangingCluster, NodeRow, rendered
+from benchmarks.memory_objects import PodRow
 from benchmarks.served_extender import LOOPBACK
 
 BATCH: Final = 20
 """Events that are sent at a time, while there are more."""
+
+_EXPIRED: Final = {"kind": "Status", "code": 410, "message": "this version is no longer kept"}
 
 _Row = tuple[int, NodeRow | PodRow]
 
@@ -31,6 +34,7 @@ class ApiServer:
     def __init__(self, cluster: ChangingCluster) -> None:
         self._cluster = cluster
         self._changed = asyncio.Condition()
+        self._expirations = 0
         self._snapshots: dict[str, tuple[int, Sequence[_Row]]] = {}
 
     async def change(self, count: int) -> Response:
@@ -39,6 +43,13 @@ class ApiServer:
         async with self._changed:
             self._changed.notify_all()
         return _json(mark._asdict())
+
+    async def expire(self) -> Response:
+        """End all watches as an API server does that no longer keeps their versions: everything is listed again."""
+        self._expirations += 1
+        async with self._changed:
+            self._changed.notify_all()
+        return Response("ok")
 
     async def nodes(self, request: Request) -> Response:
         """List or watch the nodes."""
@@ -63,7 +74,7 @@ class ApiServer:
         version, snapshot = self._snapshots[resource]
         asked, _, offset = token.partition("/")
         if token and int(asked) != version:
-            return _json({"kind": "Status", "code": 410, "message": "these pages are no longer kept"}, status=410)
+            return _json(_EXPIRED, status=410)
         end = int(offset or 0) + limit
         rest = f"{version}/{end}" if end < len(snapshot) else ""
         items = [rendered(row, each) for each, row in snapshot[end - limit : end]]
@@ -72,8 +83,12 @@ class ApiServer:
     async def _events(self, changes: Sequence[Change], version: int, seconds: float) -> AsyncIterator[bytes]:
         """What has changed since a version, and what changes from then on, until the time is over."""
         deadline = time.monotonic() + seconds
+        expirations = self._expirations
         position = bisect_right(changes, version, key=lambda change: change.version)
         while (left := deadline - time.monotonic()) > 0:
+            if self._expirations != expirations:
+                yield orjson.dumps({"type": "ERROR", "object": _EXPIRED}) + b"\n"
+                return
             if batch := changes[position : position + BATCH]:
                 position += len(batch)
                 yield b"".join(_event(change) for change in batch)
@@ -103,6 +118,7 @@ def create_app(cluster: ChangingCluster) -> FastAPI:
     app.get("/api/v1/nodes", response_model=None)(server.nodes)
     app.get("/api/v1/pods", response_model=None)(server.pods)
     app.post("/changes/{count}", response_model=None)(server.change)
+    app.post("/expiration", response_model=None)(server.expire)
     app.get("/readyz", response_model=None)(_ready)
     return app
 
