@@ -16,6 +16,7 @@ from benchmarks import demo as demonstration
 from benchmarks import demo_cluster as cluster_demonstration
 from benchmarks import enforcement as enforced
 from benchmarks import latency as latencies
+from benchmarks import memory as memories
 from benchmarks import placement as placements
 from benchmarks import publishing as published
 from benchmarks import throughput as throughputs
@@ -99,6 +100,20 @@ def chaos(  # noqa: PLR0913  options of a command, each with a name and a defaul
     outcome = disorder.measure(pods, nodes, kills, seed, bind=bind)
     _console(as_json=as_json).print(disorder.table(outcome))
     _finish(outcome.figures, as_json=as_json)
+
+
+@app.command()
+def memory(
+    *,
+    nodes: Annotated[int, typer.Option(min=1, help="Number of nodes.")] = memories.NODES,
+    pods: Annotated[int, typer.Option(min=0, help="Pods that are bound.")] = memories.PODS,
+    gpu_pods: Annotated[int, typer.Option(min=0, help="How many of them have a GPU.")] = memories.GPU_PODS,
+    as_json: Json = False,
+) -> None:
+    """Memory of an extender that watches a large cluster: with complete books, at most, and after many changes."""
+    figures = memories.measure(nodes, pods, gpu_pods)
+    _console(as_json=as_json).print(memories.table(figures))
+    _finish(figures, as_json=as_json)
 
 
 @app.command()

@@ -241,7 +241,7 @@ def _assignment(ledger: Ledger, args: ExtenderBindingArgs, assessment: Assessmen
     book = ledger.book(args.node)
     if book is None or book.report.machine is None or book.report.state is None:
         return None
-    uuids = [gpu.uuid for gpu in book.report.machine.topology.gpus]
+    uuids = book.report.machine.uuids
     containers = tuple(
         (name, tuple(uuid for gpu in gpus if (uuid := uuids[gpu]) is not None)) for name, gpus in assessment.containers
     )

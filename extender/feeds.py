@@ -1,20 +1,35 @@
 """What a watch sees goes into the books."""
 
 import gc
+import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
 from extender.ledger import Ledger
-from extender.outcomes import outcomes_of
+from extender.outcomes import gpu_containers_of, outcomes_of
 from extender.pods import bound_pod_of, identity_of
-from gpu_topology.contract import STATE_ANNOTATION, TOPOLOGY_ANNOTATION
-from gpu_topology.request import GPU_RESOURCE
+from gpu_topology.contract import ASSIGNED_ANNOTATION, STATE_ANNOTATION, TOPOLOGY_ANNOTATION
+from gpu_topology.request import (
+    COMMUNICATION_ANNOTATION,
+    GPU_RESOURCE,
+    MIN_BANDWIDTH_ANNOTATION,
+    REQUIRE_ANNOTATION,
+)
+from gpu_topology.slices import is_slice_resource
 from kubernetes_api import Handler
 
-_POD_METADATA: Final = ("namespace", "name", "uid", "annotations", "ownerReferences", "deletionTimestamp")
+_IDENTITY: Final = ("namespace", "name", "uid")
+_POD_METADATA: Final = (*_IDENTITY, "deletionTimestamp")
+_POD_ANNOTATIONS: Final = (
+    MIN_BANDWIDTH_ANNOTATION,
+    REQUIRE_ANNOTATION,
+    COMMUNICATION_ANNOTATION,
+    ASSIGNED_ANNOTATION,
+)
+_POD_STATUS: Final = ("phase", "reason", "startTime", "extendedResourceClaimStatus")
 _STATUSES: Final = ("initContainerStatuses", "containerStatuses")
 _CONTAINER_STATUS: Final = ("name", "state", "lastState", "allocatedResourcesStatus")
-_CONTAINER: Final = ("name", "resources", "restartPolicy")
+_CONTAINERS: Final = ("initContainers", "containers")
 
 
 def trimmed_node(node: dict[str, Any]) -> dict[str, Any]:
@@ -32,23 +47,48 @@ def trimmed_node(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def trimmed_pod(pod: dict[str, Any]) -> dict[str, Any]:
-    """What is read of a pod: no more than its name if it never held a GPU, as most do."""
-    metadata = _only(pod["metadata"], _POD_METADATA)
+    """What is read of a pod: no more than its name if it never held a GPU, as most do.
+
+    A list's pods are all in memory at once before the books see them, several times as large as in the books: what is
+    left in here decides about the most memory that the extender ever needs.
+    """
+    metadata = pod["metadata"]
     if bound_pod_of(pod) is None and not outcomes_of(pod):
-        return {"metadata": {key: metadata.get(key) for key in ("namespace", "name", "uid")}}
+        return {"metadata": {key: metadata.get(key) for key in _IDENTITY}}
     spec, status = pod["spec"], pod.get("status") or {}
+    names = gpu_containers_of(pod)
+    owners = [each for each in metadata.get("ownerReferences") or () if each.get("controller") is True]
+    bound = [each for each in status.get("conditions") or () if each.get("type") == "PodScheduled"]
     return {
-        "metadata": metadata,
+        "metadata": {
+            **_only(metadata, _POD_METADATA),
+            "annotations": _only(metadata.get("annotations") or {}, _POD_ANNOTATIONS),
+            "ownerReferences": [_only(owner, ("uid", "controller")) for owner in owners],
+        },
         "spec": {
-            "nodeName": spec["nodeName"],
-            "initContainers": [_only(container, _CONTAINER) for container in spec.get("initContainers") or ()],
-            "containers": [_only(container, _CONTAINER) for container in spec.get("containers") or ()],
+            "nodeName": sys.intern(spec["nodeName"]),
+            **{key: [_asking(each) for each in _named(spec.get(key), names)] for key in _CONTAINERS},
         },
         "status": {
-            **_only(status, ("phase", "reason", "startTime", "conditions", "extendedResourceClaimStatus")),
-            **{key: [_only(each, _CONTAINER_STATUS) for each in status.get(key) or ()] for key in _STATUSES},
+            **_only(status, _POD_STATUS),
+            "conditions": [_only(each, ("type", "lastTransitionTime")) for each in bound],
+            **{key: [_only(each, _CONTAINER_STATUS) for each in _named(status.get(key), names)] for key in _STATUSES},
         },
     }
+
+
+def _asking(container: dict[str, Any]) -> dict[str, Any]:
+    """A container with nothing but what it asks for in GPUs and parts of them."""
+    resources = {
+        kind: {name: amount for name, amount in amounts.items() if name == GPU_RESOURCE or is_slice_resource(name)}
+        for kind in ("limits", "requests")
+        if (amounts := container["resources"].get(kind))
+    }
+    return {**_only(container, ("name", "restartPolicy")), "resources": resources}
+
+
+def _named(containers: Iterable[dict[str, Any]] | None, names: set[str]) -> list[dict[str, Any]]:
+    return [each for each in containers or () if each.get("name") in names]
 
 
 def _settle() -> None:

@@ -118,7 +118,7 @@ class Witnesses:
         """
         if report.state is None or report.machine is None:
             return
-        uuids = [gpu.uuid or "" for gpu in report.machine.topology.gpus]
+        uuids = [uuid or "" for uuid in report.machine.uuids]
         for pod in pods:
             if pod.witnessed is None:
                 continue

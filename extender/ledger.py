@@ -296,8 +296,7 @@ class Ledger:
         usable = mask_of(range(len(tables))) & ~mask_of(state.unhealthy) & ~cut
         reported = Situation(tables, mask_of(state.free or ()), usable, state.allocation, state.slices)
         # Nodes do not know what was learnt here, so what they will do is judged by the default.
-        uuids = [gpu.uuid for gpu in report.machine.topology.gpus]
-        expected = expect(pods, state.held, reported, DEFAULT_DEMAND, uuids)
+        expected = expect(pods, state.held, reported, DEFAULT_DEMAND, report.machine.uuids)
         expected_slices, slices = expect_slices(pods, state.held_slices, reported)
         situation = self._groups.known(tables, expected.free, usable, state.allocation, slices)
         return NodeBook(report, expected.gpus, situation, expected_slices, expected.exclusive, claimed)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from extender.dra import Claim, divide
@@ -12,6 +13,8 @@ from gpu_topology.request import GPU_RESOURCE, GpuRequest, bound_request_of, has
 
 LONGEST_NAME: Final = 253
 """Characters in a Kubernetes object's name."""
+_REQUESTS_SHARED: Final = 1024
+"""Different requests that are remembered, so that equal ones are one object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,18 @@ def bound_pod_of(pod: Mapping[str, Any], *, trusts_records: bool = False) -> Bou
     status = _mapping(pod.get("status"))
     if not isinstance(node, str) or not node or has_ended(pod):
         return None
-    request, claim = divide(pod, bound_request_of(pod))
+    request, claim = divide(pod, _shared(bound_request_of(pod)))
     if request.is_empty and claim is None:
         return None
     identity = identity_of(pod)
     assignment = _assignment(pod, identity, node) if trusts_records else None
-    return BoundPod(identity, node, request, _scheduled_at(status), assignment, _witnessed(status), claim)
+    return BoundPod(identity, sys.intern(node), request, _scheduled_at(status), assignment, _witnessed(status), claim)
+
+
+@lru_cache(maxsize=_REQUESTS_SHARED)
+def _shared(request: GpuRequest) -> GpuRequest:
+    """The first request that was equal to this one: thousands of pods ask for the same."""
+    return request
 
 
 def _assignment(pod: Mapping[str, Any], identity: PodIdentity, node: str) -> Assignment | None:

@@ -21,7 +21,6 @@ from gpu_topology.contract import (
 from gpu_topology.errors import ContractError, PlacementError
 from gpu_topology.placement import LinkTables, WorthModels, tables_of
 from gpu_topology.request import GPU_RESOURCE
-from gpu_topology.topology import NodeTopology
 
 _MOST_DIGITS: Final = 9
 """In a number of GPUs that is worth reading."""
@@ -47,9 +46,16 @@ class Knowledge(StrEnum):
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Machine:
-    """A topology and what placement needs to judge sets of its GPUs; shared by nodes with equal annotations."""
+    """What is kept of a topology; shared by nodes with equal annotations.
 
-    topology: NodeTopology
+    Of its links only the tables are, which all machines of a kind share: they are most of a decoded topology.
+
+    Attributes:
+        uuids: of its GPUs, in the order of their indices; None where unknown.
+        tables: what placement needs to judge sets of these GPUs.
+    """
+
+    uuids: tuple[str | None, ...]
     tables: LinkTables
 
 
@@ -135,7 +141,7 @@ class ReportReader:
             raise _UnknownError(Knowledge.NO_TOPOLOGY, f"the node has no annotation {TOPOLOGY_ANNOTATION}")
         machine = self._decoded(topology)
         known = _state(state, machine, topology)
-        described = len(machine.topology) + _slices_named_gpu(known)
+        described = len(machine.uuids) + _slices_named_gpu(known)
         if allocatable is not None and allocatable > described:
             raise _UnknownError(
                 Knowledge.BAD_TOPOLOGY,
@@ -149,7 +155,8 @@ class ReportReader:
         if machine is None:
             try:
                 topology = decode_topology(annotation)
-                machine = Machine(topology, tables_of(topology, self._models.of(topology)))
+                uuids = tuple(gpu.uuid for gpu in topology.gpus)
+                machine = Machine(uuids, tables_of(topology, self._models.of(topology)))
             except (ContractError, PlacementError) as error:
                 raise _UnknownError(Knowledge.BAD_TOPOLOGY, str(error)) from error
             self._machines[fingerprint] = machine
@@ -161,7 +168,7 @@ def _state(annotation: object, machine: Machine, topology_annotation: str) -> No
         raise _UnknownError(Knowledge.NO_STATE, f"the node has no annotation {STATE_ANNOTATION}")
     try:
         state = decode_state(annotation)
-        check_state(state, machine.topology, topology_annotation)
+        check_state(state, machine.uuids, topology_annotation)
     except ContractError as error:
         raise _UnknownError(Knowledge.BAD_STATE, str(error)) from error
     if state.stale is not None:

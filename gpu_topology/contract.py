@@ -9,6 +9,7 @@ would misread raises `VERSION`.
 """
 
 import hashlib
+from collections.abc import Sized
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
@@ -149,8 +150,13 @@ def decode_state(annotation: str) -> NodeState:
     return decode(STATE_ANNOTATION, annotation, _StateDocument).state()
 
 
-def check_state(state: NodeState, topology: NodeTopology, annotation: str) -> None:
-    """Check that a state speaks of this topology, whose annotation is given.
+def check_state(state: NodeState, topology: Sized, annotation: str) -> None:
+    """Check that a state speaks of this topology.
+
+    Args:
+        state: what is to be checked.
+        topology: the topology, or whatever else is as long as it has GPUs.
+        annotation: the topology's own.
 
     Raises:
         MalformedError: it speaks of another topology, or of GPUs that the node does not have.
