@@ -89,12 +89,18 @@ def tables(figures: Figures) -> list[Table]:
 
 
 def _rates(figures: Figures) -> Table:
+    """Medians, and from which round to which they lie: ratios that the spread exceeds say little."""
     titles = ("without", "Go echo", "ours", "ours, binding", "ours / Go echo", "ours / without", "binding / without")
-    keys = (*(variant.value for variant in Variant), "ratio_to_go_echo", "ratio_to_none", "bind_ratio_to_none")
-    result = Table("nodes", *titles, title="Pods bound a second, medians")
+    result = Table("nodes", *titles, title="Pods bound a second: median, and lowest to highest round")
+    ratios = ("ratio_to_go_echo", "ratio_to_none", "bind_ratio_to_none")
     for nodes, row in figures.items():
-        result.add_row(nodes, *(f"{row[key]:g}" for key in keys))
+        rates = [_spread(row[variant.value], row["rounds"][variant.value]) for variant in Variant]
+        result.add_row(nodes, *rates, *(f"{row[key]:g}" for key in ratios))
     return result
+
+
+def _spread(middle: float, rounds: Sequence[float]) -> str:
+    return f"{middle:g}\n({min(rounds):g} to {max(rounds):g})"
 
 
 def _quality(figures: Figures) -> Table:
@@ -116,6 +122,7 @@ def _time(nodes: str, row: Mapping[str, Any]) -> Table:
     for process in row["cpu_ms"][found[-1]]:
         times = [row["cpu_ms"][variant].get(process) for variant in found]
         result.add_row(process, *("" if time is None else f"{time:.2f} ms" for time in times))
+    result.add_row("all together", *(f"{sum(row['cpu_ms'][variant].values()):.2f} ms" for variant in found))
     return result
 
 

@@ -19,7 +19,7 @@ from gpu_topology.slices import is_slice_resource
 from kubernetes_api import Handler
 
 _IDENTITY: Final = ("namespace", "name", "uid")
-_POD_METADATA: Final = (*_IDENTITY, "deletionTimestamp")
+_POD_METADATA: Final = (*_IDENTITY, "creationTimestamp", "deletionTimestamp")
 _POD_ANNOTATIONS: Final = (
     MIN_BANDWIDTH_ANNOTATION,
     REQUIRE_ANNOTATION,
