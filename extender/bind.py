@@ -19,7 +19,7 @@ from extender.wire import ExtenderBindingArgs
 from gpu_topology.contract import ASSIGNED_ANNOTATION, Allocation, Assignment, encode_assignment
 from gpu_topology.errors import GpuTopologyError
 from gpu_topology.placement import Assessment
-from gpu_topology.request import GpuRequest, request_of
+from gpu_topology.request import GpuRequest, has_ended, request_of
 from kubernetes_api import ApiError, ConflictError, NotFoundError
 
 BIND_SECONDS: Final = 1.5
@@ -163,11 +163,15 @@ class Binder:
             BindError: it is not so.
         """
         try:
-            bound = bound_pod_of(await self._look_up(args), trusts_records=True)
+            pod = await self._look_up(args)
         finally:
             self._ledger.release(args.pod)
-        if bound is None:
+        node = pod.get("spec", {}).get("nodeName")
+        if node is None or has_ended(pod):
             raise BindError(f"the API server does not bind {args.pod.key}: {conflict}") from conflict
+        bound = bound_pod_of(pod, trusts_records=True)
+        if bound is None:
+            return BoundPod(args.pod, node, GpuRequest(), "")  # it has no GPU, so the books have no place for it
         self._ledger.reserve(bound)  # until the watch shows it
         self._doubt(args)
         return bound

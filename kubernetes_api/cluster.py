@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import Enum
@@ -217,8 +218,7 @@ class Cluster:
     ) -> dict[str, Any]:
         timeout = aiohttp.ClientTimeout(total=seconds)
         async with self._request(method, path, query=query, body=body, timeout=timeout) as response:
-            answer: dict[str, Any] = orjson.loads(await response.read())
-            return answer
+            return _parsed(await response.read())
 
     @asynccontextmanager
     async def _request(
@@ -279,6 +279,23 @@ def _error_of(code: int | None, status: object) -> ApiError:
     message = status.get("message") if isinstance(status, dict) else None
     kind = _ERRORS_BY_STATUS.get(code or 0, ApiError)
     return kind(str(message or f"the API server answered {code}"), code)
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    """A JSON object, read without the garbage collector.
+
+    A page of a list is a hundred thousand new objects, none of them garbage, and the collector would go through all
+    that is in memory again and again meanwhile. Without it the extender's first lists of 5,000 nodes and 50,000 pods
+    take 28 s of CPU time instead of 38 to 44 (`python -m benchmarks memory`).
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        answer: dict[str, Any] = orjson.loads(text)
+    finally:
+        if was_enabled:
+            gc.enable()
+    return answer
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -211,6 +211,16 @@ async def test_pods_without_gpus_are_bound_too(extender: Extender) -> None:
     """Where managedResources is left out, kube-scheduler asks for them as well."""
     extender.api.create(pod("web", 0))
     assert (await extender.bind("web", "a"), await extender.node_of("web")) == ("", "a")
+    assert await extender.bind("web", "a") == ""
+    assert await extender.bind("web", "b") == "team/web is bound to a already"
+
+
+async def test_a_pod_that_has_ended_is_not_bound_again(extender: Extender) -> None:
+    await extender.bind("x", "a")
+    extender.api.change("team", "x", phase="Failed")
+    extender.restart()
+    assert "does not bind team/x" in await extender.bind("x", "a")
+    assert free_gpus(extender.ledger, "a") == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("changes", [{"PodName": ""}, {"Node": ""}])
