@@ -12,7 +12,8 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from gpu_topology.contract import ASSIGNED_ANNOTATION, STATE_ANNOTATION
+from gpu_topology.assignment import ASSIGNED_ANNOTATION
+from gpu_topology.contract import STATE_ANNOTATION
 from tests.control_plane.client import ApiError, Client, Object
 
 GPU_RESOURCE: Final = "nvidia.com/gpu"

@@ -26,7 +26,8 @@ from typing import Any, NamedTuple, TypeAlias
 from rich.table import Table
 
 from benchmarks.binding_extender import BindingExtender
-from gpu_topology.contract import ASSIGNED_ANNOTATION, Allocation, Assignment, decode_assignment, encode_assignment
+from gpu_topology.assignment import ASSIGNED_ANNOTATION, Assignment, decode_assignment, encode_assignment
+from gpu_topology.contract import Allocation
 from gpu_topology.placement import Assessment, SetWorth, assess, mask_of, tables_of
 from gpu_topology.placement.vendor import predict, vendor_scores
 from gpu_topology.request import ContainerRequest, GpuRequest

@@ -16,7 +16,8 @@ from extender.groups import Unknown
 from extender.ledger import Ledger
 from extender.pods import BoundPod, bound_pod_of, identity_of
 from extender.wire import ExtenderBindingArgs
-from gpu_topology.contract import ASSIGNED_ANNOTATION, Allocation, Assignment, encode_assignment
+from gpu_topology.assignment import ASSIGNED_ANNOTATION, Assignment, encode_assignment
+from gpu_topology.contract import Allocation
 from gpu_topology.errors import GpuTopologyError
 from gpu_topology.placement import Assessment
 from gpu_topology.request import GpuRequest, has_ended, request_of

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from extender.groups import Situation, Slices
 from extender.pods import BoundPod
-from gpu_topology.contract import Assignment, Holder
+from gpu_topology.assignment import Assignment
+from gpu_topology.contract import Holder
 from gpu_topology.placement import Demand, mask_of, taken
 from gpu_topology.request import ContainerRequest, GpuRequest, Wishes
 from gpu_topology.slices import SliceHolder

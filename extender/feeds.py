@@ -8,7 +8,8 @@ from typing import Any, Final
 from extender.ledger import Ledger
 from extender.outcomes import gpu_containers_of, outcomes_of
 from extender.pods import bound_pod_of, identity_of
-from gpu_topology.contract import ASSIGNED_ANNOTATION, STATE_ANNOTATION, TOPOLOGY_ANNOTATION
+from gpu_topology.assignment import ASSIGNED_ANNOTATION
+from gpu_topology.contract import STATE_ANNOTATION, TOPOLOGY_ANNOTATION
 from gpu_topology.request import (
     COMMUNICATION_ANNOTATION,
     GPU_RESOURCE,

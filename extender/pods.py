@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from extender.dra import Claim, divide
-from gpu_topology.contract import ASSIGNED_ANNOTATION, Assignment, decode_assignment
+from gpu_topology.assignment import ASSIGNED_ANNOTATION, Assignment, decode_assignment
 from gpu_topology.errors import ContractError
 from gpu_topology.request import GPU_RESOURCE, GpuRequest, bound_request_of, has_ended
 

@@ -1,8 +1,8 @@
 """The annotations by which the agent and the extender speak to one another: the one thing that both must agree on.
 
 On a node the agent writes `gpu-scheduler/topology`, the hardware, which changes rarely, and `gpu-scheduler/state`, who
-has which GPU, which changes with every pod. On a pod the extender may record its choice in `gpu-scheduler/assigned`.
-All are JSON with a version. The schema is in this package's README.
+has which GPU, which changes with every pod. Both are JSON with a version. The schema is in this package's README. What
+the extender may record on a pod is in `gpu_topology.assignment`.
 
 A reader ignores keys that it does not know, so that agents can be upgraded before the extender; what an older reader
 would misread raises `VERSION`.
@@ -24,7 +24,6 @@ from gpu_topology.topology import Ancestors, Gpu, Nic, NodeTopology, PeerAccess
 
 TOPOLOGY_ANNOTATION: Final = "gpu-scheduler/topology"
 STATE_ANNOTATION: Final = "gpu-scheduler/state"
-ASSIGNED_ANNOTATION: Final = "gpu-scheduler/assigned"
 MAX_GPUS: Final = 64
 """More GPUs than any node has; a bound on what a foreign value can make a reader do."""
 
@@ -80,27 +79,6 @@ class NodeState:
     stale: str | None = None
     slices: tuple[SlicePool, ...] | None = None
     held_slices: tuple[SliceHolder, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """The GPUs that were chosen for a pod when it was bound.
-
-    Attributes:
-        pod_uid: the pod that it is about; on any other, which somebody may have copied it to, it means nothing.
-        node: where the pod was bound.
-        containers: each container with whole GPUs, with their UUIDs.
-        bandwidth_gbps: what the slowest link in the best ring of the slowest container's set sustains, in GB/s; None
-            where no container has several GPUs.
-        enforced: whether the node gives the pod exactly these; else it is what the vendor's device plugin is expected
-            to pick, of which only the number is sure.
-    """
-
-    pod_uid: str
-    node: str
-    containers: tuple[tuple[str, tuple[str, ...]], ...]
-    bandwidth_gbps: float | None
-    enforced: bool
 
 
 def topology_hash(annotation: str) -> str:
@@ -172,24 +150,6 @@ def check_state(state: NodeState, topology: Sized, annotation: str) -> None:
     foreign = sorted(gpu for gpu in named | sliced if gpu is not None and gpu >= len(topology))
     if foreign:
         raise MalformedError(STATE_ANNOTATION, f"speaks of GPU {foreign[0]}, but the node has {len(topology)}")
-
-
-def encode_assignment(assignment: Assignment) -> str:
-    """The value of `gpu-scheduler/assigned`: compact JSON.
-
-    Raises:
-        OversizedError: it would not fit into an object's annotations.
-    """
-    return encode(ASSIGNED_ANNOTATION, _AssignmentDocument.of(assignment))
-
-
-def decode_assignment(annotation: str) -> Assignment:
-    """The assignment that `encode_assignment` wrote. Who wrote it, and about which pod, is for the reader to check.
-
-    Raises:
-        MalformedError, OversizedError, ForeignVersionError: it is not what `encode_assignment` writes.
-    """
-    return decode(ASSIGNED_ANNOTATION, annotation, _AssignmentDocument).assignment()
 
 
 # The documents: what stands in the JSON.
@@ -369,30 +329,6 @@ class _StateDocument(Document):
             slices=None if self.slices is None else tuple(SlicePool(**pool.model_dump()) for pool in self.slices),
             held_slices=tuple(SliceHolder(**holder.model_dump()) for holder in self.held_slices),
         )
-
-
-class _AssignmentDocument(Document):
-    version: Literal[1]
-    pod_uid: str
-    node: str
-    containers: dict[str, list[str]]
-    bandwidth_gbps: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
-    enforced: bool
-
-    @classmethod
-    def of(cls, assignment: Assignment) -> "_AssignmentDocument":
-        return cls(
-            version=VERSION,
-            pod_uid=assignment.pod_uid,
-            node=assignment.node,
-            containers={name: list(uuids) for name, uuids in assignment.containers},
-            bandwidth_gbps=assignment.bandwidth_gbps,
-            enforced=assignment.enforced,
-        )
-
-    def assignment(self) -> Assignment:
-        containers = tuple((name, tuple(uuids)) for name, uuids in self.containers.items())
-        return Assignment(self.pod_uid, self.node, containers, self.bandwidth_gbps, self.enforced)
 
 
 def _is_anything_known(matrix: tuple[PeerAccess, ...]) -> bool:

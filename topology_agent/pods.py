@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from gpu_topology.contract import ASSIGNED_ANNOTATION, decode_assignment
+from gpu_topology.assignment import ASSIGNED_ANNOTATION, decode_assignment
 from gpu_topology.errors import ContractError
 from gpu_topology.request import GpuRequest, bound_request_of, has_ended
 

@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.chaos import measure
 from benchmarks.chaos_watcher import Watcher
-from gpu_topology.contract import ASSIGNED_ANNOTATION, STATE_ANNOTATION, Assignment, encode_assignment
+from gpu_topology.assignment import ASSIGNED_ANNOTATION, Assignment, encode_assignment
+from gpu_topology.contract import STATE_ANNOTATION
 from tests.control_plane.client import Client
 from tests.control_plane.objects import node, pod
 

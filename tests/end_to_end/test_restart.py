@@ -11,7 +11,8 @@ import httpx
 import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from gpu_topology.contract import ASSIGNED_ANNOTATION, Allocation, decode_assignment
+from gpu_topology.assignment import ASSIGNED_ANNOTATION, decode_assignment
+from gpu_topology.contract import Allocation
 from tests.control_plane.client import Client
 from tests.control_plane.cluster import ControlPlane
 from tests.control_plane.objects import is_bound, node, pod

@@ -13,14 +13,13 @@ from functools import cached_property
 from random import Random
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from gpu_topology.assignment import ASSIGNED_ANNOTATION, decode_assignment
 from gpu_topology.contract import (
-    ASSIGNED_ANNOTATION,
     STATE_ANNOTATION,
     TOPOLOGY_ANNOTATION,
     Allocation,
     Holder,
     NodeState,
-    decode_assignment,
     encode_state,
     encode_topology,
     topology_hash,

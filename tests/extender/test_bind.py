@@ -12,7 +12,8 @@ from extender.app import create_app
 from extender.bind import Binder
 from extender.ledger import Ledger
 from extender.service import Service
-from gpu_topology.contract import ASSIGNED_ANNOTATION, Allocation, Assignment, decode_assignment, encode_assignment
+from gpu_topology.assignment import ASSIGNED_ANNOTATION, Assignment, decode_assignment, encode_assignment
+from gpu_topology.contract import Allocation
 from tests.extender.builders import bare_node, bridged, holder, node, plain, pod, sliced_pod
 from tests.extender.fake_pod_api import FakePodApi
 from tests.extender.test_app import client_of

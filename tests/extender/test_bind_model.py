@@ -19,7 +19,8 @@ from hypothesis.stateful import initialize, invariant, rule, run_state_machine_a
 from extender.bind import Binder, BindError
 from extender.pods import PodIdentity, bound_pod_of
 from extender.wire import ExtenderBindingArgs
-from gpu_topology.contract import ASSIGNED_ANNOTATION, Allocation
+from gpu_topology.assignment import ASSIGNED_ANNOTATION
+from gpu_topology.contract import Allocation
 from kubernetes_api import ApiError, ConflictError, NotFoundError
 from tests.extender.books_world import Machine, Pod, World
 from tests.extender.builders import bridged, node, pod

@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from gpu_topology.contract import Allocation, Assignment, Holder, NodeState
+from gpu_topology.assignment import Assignment
+from gpu_topology.contract import Allocation, Holder, NodeState
 from gpu_topology.links import PcieAncestor
 from gpu_topology.slices import SliceHolder, SlicePool
 from gpu_topology.topology import Gpu, Nic, NodeTopology

@@ -9,14 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_topology.annotation import MAX_ANNOTATION_BYTES
+from gpu_topology.assignment import Assignment, decode_assignment, encode_assignment
 from gpu_topology.contract import (
-    Assignment,
     NodeState,
     check_state,
-    decode_assignment,
     decode_state,
     decode_topology,
-    encode_assignment,
     encode_state,
     encode_topology,
     topology_hash,

@@ -14,7 +14,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from extender.bind import Binder
 from extender.ledger import Ledger
 from extender.wire import ExtenderBindingArgs
-from gpu_topology.contract import ASSIGNED_ANNOTATION, decode_assignment
+from gpu_topology.assignment import ASSIGNED_ANNOTATION, decode_assignment
 from kubernetes_api import Cluster
 from tests.control_plane import objects
 from tests.control_plane.client import ApiError, Client

@@ -13,16 +13,9 @@ from extender.filter import FAILING_NODE, PODS_ON_THEIR_WAY, TOPOLOGY_UNKNOWN
 from extender.outcomes import START_WINDOW, FailureReason
 from extender.reports import Knowledge
 from extender.settings import Settings
-from gpu_topology import contract, cordon, request
-from gpu_topology.contract import (
-    check_state,
-    decode_assignment,
-    decode_state,
-    decode_topology,
-    encode_assignment,
-    encode_state,
-    encode_topology,
-)
+from gpu_topology import assignment, contract, cordon, request
+from gpu_topology.assignment import decode_assignment, encode_assignment
+from gpu_topology.contract import check_state, decode_state, decode_topology, encode_state, encode_topology
 from gpu_topology.placement import RefusalKind
 from gpu_topology.request import Communication, Require, wishes_of
 from tests.manifests.files import REPOSITORY, fenced_blocks, scheduler_config
@@ -37,7 +30,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 OWN_KEY = re.compile(r"gpu-scheduler/[a-z]+(?:-[a-z]+)*")
 ANNOTATIONS = {
     value
-    for module in (contract, cordon, request)
+    for module in (assignment, contract, cordon, request)
     for name, value in vars(module).items()
     if name.endswith("_ANNOTATION") and isinstance(value, str)
 }

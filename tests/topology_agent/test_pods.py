@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gpu_topology.contract import ASSIGNED_ANNOTATION, Assignment, encode_assignment
+from gpu_topology.assignment import ASSIGNED_ANNOTATION, Assignment, encode_assignment
 from gpu_topology.request import ContainerKind, ContainerRequest, GpuRequest, Wishes
 from tests.topology_agent.device_plugin.pods import api_pod, record
 from topology_agent.pods import PodCache, pod_of

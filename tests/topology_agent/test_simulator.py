@@ -8,15 +8,8 @@ from typing import Any, Self
 import pytest
 from structlog.testing import capture_logs
 
-from gpu_topology.contract import (
-    ASSIGNED_ANNOTATION,
-    STATE_ANNOTATION,
-    Allocation,
-    Assignment,
-    NodeState,
-    decode_state,
-    encode_assignment,
-)
+from gpu_topology.assignment import ASSIGNED_ANNOTATION, Assignment, encode_assignment
+from gpu_topology.contract import STATE_ANNOTATION, Allocation, NodeState, decode_state
 from gpu_topology.topology import NodeTopology
 from kubernetes_api import Cluster, Resource
 from tests.topology_agent.fake_cluster import FakeCluster, node, pod

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpu_topology.contract import ASSIGNED_ANNOTATION, Assignment, encode_assignment
+from gpu_topology.assignment import ASSIGNED_ANNOTATION, Assignment, encode_assignment
 from gpu_topology.request import GPU_RESOURCE, ContainerKind, ContainerRequest, GpuRequest
 
 
