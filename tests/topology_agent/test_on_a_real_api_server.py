@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,18 @@ from topology_agent.lease import DURATION_SECONDS
 DGX = machine.load("dgx-1v")
 AGENT = "gpu-topology-agent"
 NODE = "agent-node"
+OLD_RIGHTS = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: old-agent}
+rules: [{apiGroups: [""], resources: [nodes], verbs: [get, list, watch, patch]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: old-agent}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: old-agent}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: old-agent}]
+"""
 
 
 @pytest.fixture
@@ -35,31 +47,43 @@ async def kubelet(tmp_path: Path) -> AsyncIterator[FakeKubelet]:
 
 
 @pytest.fixture
-def agent(
-    control_plane: ControlPlane, kubernetes_client: Client, kubelet: FakeKubelet, fake_library: Path, tmp_path: Path
-) -> ChildProcess:
-    """The agent of a node, ready to be started as the service account of the manifests."""
-    kubernetes_client.apply(manifest for manifest in render(BASE) if _is_of_the_agent(manifest))
+def agent_as(
+    kubernetes_client: Client, kubelet: FakeKubelet, fake_library: Path, tmp_path: Path
+) -> Callable[[Path], ChildProcess]:
+    """The agent of a node, ready to be started with a kubeconfig."""
     kubernetes_client.create(objects.node(NODE, gpus=8))
-    options = {
-        "node-name": NODE,
-        "kubeconfig": control_plane.service_account_kubeconfig(AGENT, "agent"),
-        "pod-resources-socket": kubelet.socket,
-        "sysfs-root": tmp_path,
-        "poll-seconds": 0.2,
-        "settle-seconds": 0,
-    }
-    return ChildProcess(
-        "agent",
-        [sys.executable, "-m", "topology_agent", *(f"--{name}={value}" for name, value in options.items())],
-        log=tmp_path / "agent.log",
-        ready=lambda: _is_published(kubernetes_client),
-        environment={
-            "LD_LIBRARY_PATH": str(fake_library),
-            "FAKE_NVML_MACHINE": str(DGX.write(tmp_path / "machine")),
-            "FAKE_NVML_XIDS": str(tmp_path / "xids"),
-        },
-    )
+
+    def agent(kubeconfig: Path) -> ChildProcess:
+        options = {
+            "node-name": NODE,
+            "kubeconfig": kubeconfig,
+            "pod-resources-socket": kubelet.socket,
+            "sysfs-root": tmp_path,
+            "poll-seconds": 0.2,
+            "settle-seconds": 0,
+        }
+        return ChildProcess(
+            "agent",
+            [sys.executable, "-m", "topology_agent", *(f"--{name}={value}" for name, value in options.items())],
+            log=tmp_path / "agent.log",
+            ready=lambda: _is_published(kubernetes_client),
+            environment={
+                "LD_LIBRARY_PATH": str(fake_library),
+                "FAKE_NVML_MACHINE": str(DGX.write(tmp_path / "machine")),
+                "FAKE_NVML_XIDS": str(tmp_path / "xids"),
+            },
+        )
+
+    return agent
+
+
+@pytest.fixture
+def agent(
+    control_plane: ControlPlane, kubernetes_client: Client, agent_as: Callable[[Path], ChildProcess]
+) -> ChildProcess:
+    """The agent as the service account of the manifests."""
+    kubernetes_client.apply(manifest for manifest in render(BASE) if _is_of_the_agent(manifest))
+    return agent_as(control_plane.service_account_kubeconfig(AGENT, "agent"))
 
 
 def _is_of_the_agent(manifest: dict[str, Any]) -> bool:
@@ -89,6 +113,26 @@ async def test_health_cordon_labels_events_and_lease_reach_the_cluster(
         await asyncio.to_thread(agent.stop)
     log = agent.log.read_text()
     assert "forbidden" not in log
+    assert "Traceback" not in log
+
+
+async def test_without_the_right_to_list_pods_the_agent_says_so_once_and_publishes_all_the_same(
+    control_plane: ControlPlane,
+    kubernetes_client: Client,
+    agent_as: Callable[[Path], ChildProcess],
+    kubelet: FakeKubelet,
+) -> None:
+    """As with the rights of an older version, which knew of nodes only."""
+    await asyncio.to_thread(kubernetes_client.apply, OLD_RIGHTS)
+    agent = agent_as(control_plane.kubeconfig("old-agent"))
+    await asyncio.to_thread(agent.start)
+    try:
+        kubelet.pods = {}
+        await asyncio.to_thread(kubernetes_client.wait_for, "Node", NODE, lambda node: not state_of(node).held)
+    finally:
+        await asyncio.to_thread(agent.stop)
+    log = agent.log.read_text()
+    assert log.count("may not list pods") == 1
     assert "Traceback" not in log
 
 
