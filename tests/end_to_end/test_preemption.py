@@ -165,7 +165,8 @@ def test_those_are_evicted_whose_gpus_are_linked(
         else:
             client.wait_until_deleted("Pod", "apart-0")
             machines.wait("apart", free=(0, 1, 4, 5))
-            assert not is_bound(client.get("Pod", "trainer"))
+            # It may have evicted others elsewhere by now, and be bound there: these were evicted for nothing.
+            assert client.get("Pod", "trainer")["spec"].get("nodeName") != "apart"
 
 
 def test_where_the_counts_suffice_nobody_is_evicted(
@@ -177,6 +178,7 @@ def test_where_the_counts_suffice_nobody_is_evicted(
         machines = Machines(client, stack)
         machines.occupy("halves", dict.fromkeys((0, 2, 4, 6), "low"))
         before = machines.pods()
+        logged = len(stack.scheduler.log.read_text())  # by the schedulers of earlier tests, too
         trainer = client.create(prioritized("trainer", "urgent", 2, require="nvlink"))
         refused = client.wait_for("Pod", "trainer", has_been_refused)
         assert "no 2 free GPUs are all linked by NVLink" in condition(refused)["message"]
@@ -186,7 +188,7 @@ def test_where_the_counts_suffice_nobody_is_evicted(
         assert (answer["FailedNodes"], set(answer["FailedAndUnresolvableNodes"])) == ({}, {"halves"})
         assert machines.pods() == before | {"trainer"}
         assert preemptions(stack) == 0
-        assert "expected at least one victim" not in stack.scheduler.log.read_text()
+        assert "expected at least one victim" not in stack.scheduler.log.read_text()[logged:]
 
         explained = explain(stack, "default/trainer")
         assert "refuse it: 1\n    1 node (halves): 4 of 8 GPUs free, no 2 free GPUs are all linked" in explained
