@@ -7,14 +7,16 @@ booking stays until it is known what became of the pod.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 import structlog
 
+from extender.clock import utc_now
 from extender.groups import Unknown
 from extender.ledger import Ledger
 from extender.pods import BoundPod, bound_pod_of, identity_of
+from extender.reports import NodeReport
 from extender.wire import ExtenderBindingArgs
 from gpu_topology.assignment import ASSIGNED_ANNOTATION, Assignment, encode_assignment
 from gpu_topology.contract import Allocation
@@ -48,10 +50,6 @@ class PodApi(Protocol):
         """Bind a pod; raises `NotFoundError`, `ConflictError`, `ApiError`."""
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Binder:
     """Binds pods on behalf of kube-scheduler.
 
@@ -67,7 +65,7 @@ class Binder:
         ledger: Ledger,
         api: PodApi,
         *,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
         doubt_seconds: float = DOUBT_SECONDS,
     ) -> None:
         self._ledger = ledger
@@ -239,21 +237,16 @@ def choose(ledger: Ledger, args: ExtenderBindingArgs, request: GpuRequest) -> As
         return None
     if assessment.refusal is not None:
         raise BindError(f"node {args.node} cannot serve {args.pod.key} any more: {assessment.refusal.message}")
-    return _assignment(ledger, args, assessment)
+    return _assignment(book.report, args, assessment)
 
 
-def _assignment(ledger: Ledger, args: ExtenderBindingArgs, assessment: Assessment) -> Assignment | None:
-    book = ledger.book(args.node)
-    if book is None or book.report.machine is None or book.report.state is None:
+def _assignment(report: NodeReport, args: ExtenderBindingArgs, assessment: Assessment) -> Assignment | None:
+    if report.machine is None or report.state is None or not assessment.containers:
         return None
-    uuids = book.report.machine.uuids
-    containers = tuple(
-        (name, tuple(uuid for gpu in gpus if (uuid := uuids[gpu]) is not None)) for name, gpus in assessment.containers
-    )
-    if not containers or any(
-        len(named) != len(gpus) for (_, named), (_, gpus) in zip(containers, assessment.containers, strict=True)
-    ):
+    uuids = report.machine.uuids
+    if any(uuids[gpu] is None for _, gpus in assessment.containers for gpu in gpus):
         return None  # a GPU without a UUID cannot be named
+    containers = tuple((name, tuple(str(uuids[gpu]) for gpu in gpus)) for name, gpus in assessment.containers)
     bandwidth = assessment.worth.bandwidth_gbps if assessment.worth else None
-    enforced = book.report.state.allocation is Allocation.BEST
+    enforced = report.state.allocation is Allocation.BEST
     return Assignment(args.pod.uid, args.node, containers, bandwidth or None, enforced)

@@ -114,3 +114,10 @@ class Decisions:
     def recall(self, key: str) -> Decision | None:
         """What is remembered of the pod "<namespace>/<name>", or None."""
         return self._by_pod.get(key)
+
+    def request_of(self, pod: PodIdentity) -> GpuRequest | None:
+        """What a pod asks for, where it was asked about and could be read; None otherwise."""
+        decision = self.recall(pod.key)
+        if decision is None or decision.pod != pod or decision.request.is_empty:
+            return None
+        return decision.request

@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
 
+from extender.clock import utc_now
 from extender.failures import FailureBook, Standing, Verdict, count_standings
 from extender.ledger import Ledger
 from extender.outcomes import Failure, FailureReason, Success, outcomes_of
@@ -27,10 +28,6 @@ Tell = Callable[[str, NodeEvent], None]
 """Takes an event about a node, to be written when there is time."""
 
 _log = structlog.get_logger("extender")
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _to_nobody(_node: str, _event: NodeEvent) -> None:
@@ -60,7 +57,7 @@ class FailingNodes:
         pause: timedelta = DEFAULT_PAUSE,
         *,
         tell: Tell = _to_nobody,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.counted: Counter[FailureReason] = Counter()
         self._ledger = ledger

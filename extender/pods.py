@@ -7,8 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from extender.dra import Claim, divide
-from gpu_topology.assignment import ASSIGNED_ANNOTATION, Assignment, decode_assignment
-from gpu_topology.errors import ContractError
+from gpu_topology.assignment import Assignment, assignment_of
 from gpu_topology.request import GPU_RESOURCE, GpuRequest, bound_request_of, has_ended
 
 LONGEST_NAME: Final = 253
@@ -70,27 +69,16 @@ def bound_pod_of(pod: Mapping[str, Any], *, trusts_records: bool = False) -> Bou
     request, claim = divide(pod, _shared(bound_request_of(pod)))
     if request.is_empty and claim is None:
         return None
-    identity = identity_of(pod)
-    assignment = _assignment(pod, identity, node) if trusts_records else None
-    return BoundPod(identity, sys.intern(node), request, _scheduled_at(status), assignment, _witnessed(status), claim)
+    assignment = assignment_of(pod) if trusts_records else None
+    return BoundPod(
+        identity_of(pod), sys.intern(node), request, _scheduled_at(status), assignment, _witnessed(status), claim
+    )
 
 
 @lru_cache(maxsize=_REQUESTS_SHARED)
 def _shared(request: GpuRequest) -> GpuRequest:
     """The first request that was equal to this one: thousands of pods ask for the same."""
     return request
-
-
-def _assignment(pod: Mapping[str, Any], identity: PodIdentity, node: str) -> Assignment | None:
-    """What is recorded of this pod on this node. A copy of another pod's record is none, as is an unreadable one."""
-    annotation = _mapping(_mapping(pod.get("metadata")).get("annotations")).get(ASSIGNED_ANNOTATION)
-    if not isinstance(annotation, str):
-        return None
-    try:
-        assignment = decode_assignment(annotation)
-    except ContractError:
-        return None
-    return assignment if (assignment.pod_uid, assignment.node) == (identity.uid, node) else None
 
 
 def _witnessed(status: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -11,13 +11,14 @@ import zlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
 
 from extender.account import account_of
 from extender.bind import Binder, BindError
+from extender.clock import utc_now
 from extender.decisions import Decisions, Filtered, Preempted, Prioritized
 from extender.explain import explanation_of
 from extender.failing import FailingNodes
@@ -71,10 +72,6 @@ def _ready() -> None:
     """What a service waits for whose ledger was filled by hand: nothing."""
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Service:
     """Answers filter, prioritize, preempt and bind from a ledger, and explains what it answered.
 
@@ -102,7 +99,7 @@ class Service:
         max_request_bytes: int = 64 * MIB,
         waiting_for: Callable[[], str | None] = _ready,
         failing: FailingNodes | None = None,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.metrics = Metrics()
         self.max_request_bytes = max_request_bytes
@@ -294,9 +291,7 @@ class Service:
         if self._binder is None or reason is not None:
             raise NotReadyError(reason or "the extender was started without --bind")
         self._failing.asked()
-        decision = self._decisions.recall(args.pod.key)
-        remembered = decision is not None and decision.pod == args.pod and not decision.request.is_empty
-        bound = await self._binder.bind(args, decision.request if decision is not None and remembered else None)
+        bound = await self._binder.bind(args, self._decisions.request_of(args.pod))
         assignment = bound.assignment
         self._log.info(
             "bind",

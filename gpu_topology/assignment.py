@@ -3,12 +3,14 @@
 The schema is in this package's README.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from gpu_topology.annotation import VERSION, Document, decode, encode
+from gpu_topology.errors import ContractError
 
 ASSIGNED_ANNOTATION: Final = "gpu-scheduler/assigned"
 
@@ -50,6 +52,26 @@ def decode_assignment(annotation: str) -> Assignment:
         MalformedError, OversizedError, ForeignVersionError: it is not what `encode_assignment` writes.
     """
     return decode(ASSIGNED_ANNOTATION, annotation, _AssignmentDocument).assignment()
+
+
+def assignment_of(pod: Mapping[str, Any]) -> Assignment | None:
+    """What is recorded on a pod in the API server's JSON form, about this pod on its node.
+
+    Returns:
+        None where nothing is, where it cannot be read, and where it is a copy of another pod's record. Whether somebody
+        else than the extender can have written it is for the caller to know.
+    """
+    metadata, spec = (section if isinstance(section := pod.get(key), Mapping) else {} for key in ("metadata", "spec"))
+    annotations = metadata.get("annotations")
+    record = annotations.get(ASSIGNED_ANNOTATION) if isinstance(annotations, Mapping) else None
+    if not isinstance(record, str):
+        return None
+    try:
+        assignment = decode_assignment(record)
+    except ContractError:
+        return None
+    is_own = (assignment.pod_uid, assignment.node) == (metadata.get("uid"), spec.get("nodeName"))
+    return assignment if is_own else None
 
 
 class _AssignmentDocument(Document):

@@ -37,7 +37,6 @@ PAGE_SIZE: Final = 500
 _EVENTS: Final = "/apis/events.k8s.io/v1/namespaces/default/events"
 """Events about nodes belong into the namespace `default`: the API server takes them in no other of ours."""
 _LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
-_POD: Final = "/api/v1/namespaces/{namespace}/pods/{name}"
 _ERRORS_BY_STATUS: Final = {404: NotFoundError, 409: ConflictError, 410: ExpiredError}
 
 
@@ -113,7 +112,7 @@ class Cluster:
             NotFoundError: there is no such pod.
             ApiError: the API server refused, or could not be reached.
         """
-        return await self._json("GET", _POD.format(namespace=quote(namespace, safe=""), name=quote(name, safe="")))
+        return await self._json("GET", _pod(namespace, name))
 
     async def bind_pod(  # noqa: PLR0913  what a Binding has
         self, namespace: str, name: str, *, uid: str, node: str, annotations: Mapping[str, str], seconds: float
@@ -133,8 +132,9 @@ class Cluster:
             ConflictError: it is another pod by now, is bound already, or is being deleted.
             ApiError: the API server refused, or, where `status` is None, did not answer: then the pod may be bound.
         """
-        path = _POD.format(namespace=quote(namespace, safe=""), name=quote(name, safe="")) + "/binding"
-        await self._json("POST", path, body=new_binding(name, uid, node, annotations), seconds=seconds)
+        await self._json(
+            "POST", f"{_pod(namespace, name)}/binding", body=new_binding(name, uid, node, annotations), seconds=seconds
+        )
 
     async def create_event(self, node: str, event: NodeEvent) -> None:
         """Say something about a node, where `kubectl describe node` shows it.
@@ -249,6 +249,11 @@ class Cluster:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
             raise ApiError(f"{method} {path}: {type(error).__name__}: {error}") from error
+
+
+def _pod(namespace: str, name: str) -> str:
+    """The path of a pod, whatever its names hold: they may come from a request to us."""
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(name, safe='')}"
 
 
 async def _load_credentials(configuration: Configuration, kubeconfig: Path | None) -> None:

@@ -5,8 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from gpu_topology.assignment import ASSIGNED_ANNOTATION, decode_assignment
-from gpu_topology.errors import ContractError
+from gpu_topology.assignment import assignment_of
 from gpu_topology.request import GpuRequest, bound_request_of, has_ended
 
 Assigned: TypeAlias = Mapping[str, frozenset[str]]
@@ -120,12 +119,6 @@ def pod_of(pod: Mapping[str, Any], *, trust_record: bool) -> GpuPod:
 
 
 def assigned_of(pod: Mapping[str, Any]) -> Assigned:
-    """What is recorded for each container: nothing, if the record is about another pod or node, or cannot be read."""
-    metadata = pod["metadata"]
-    try:
-        record = decode_assignment((metadata.get("annotations") or {}).get(ASSIGNED_ANNOTATION, ""))
-    except ContractError:
-        return {}
-    if (record.pod_uid, record.node) != (metadata["uid"], pod["spec"]["nodeName"]):
-        return {}
-    return {name: frozenset(uuids) for name, uuids in record.containers}
+    """What is recorded for each container of a pod in the API server's JSON form; nothing without a record."""
+    assignment = assignment_of(pod)
+    return {} if assignment is None else {name: frozenset(uuids) for name, uuids in assignment.containers}
