@@ -1,6 +1,5 @@
 """The manifests render, hang together, and ask for no more than they need."""
 
-import os
 import re
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 import yaml
 
 from extender.settings import Settings
-from tests.manifests.files import BASE, REPOSITORY, Manifest, containers, pod_specs, render, scheduler_config
+from tests.manifests.files import BASE, REPOSITORY, Manifest, containers, overlay, pod_specs, render, scheduler_config
 
 YAML_FILES = sorted([*(REPOSITORY / "manifests").rglob("*.yaml"), *(REPOSITORY / "config").glob("*.yaml")])
 EXAMPLES = sorted((REPOSITORY / "manifests" / "examples").glob("*.yaml"))
@@ -47,12 +46,7 @@ def test_every_file_is_yaml(path: Path) -> None:
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda path: path.name)
 def test_every_component_changes_the_base(component: Path, tmp_path: Path) -> None:
     """A patch whose target was renamed would otherwise be dropped in silence."""
-    overlay = tmp_path / "overlay"
-    overlay.mkdir()
-    # kustomize takes no absolute paths.
-    base, added = (os.path.relpath(folder, overlay.resolve()) for folder in (BASE, component))
-    overlay.joinpath("kustomization.yaml").write_text(yaml.safe_dump({"resources": [base], "components": [added]}))
-    assert render(overlay) != render(BASE)
+    assert render(overlay(tmp_path, component)) != render(BASE)
 
 
 def test_the_scheduler_gets_the_configuration_file_as_it_is() -> None:
