@@ -88,16 +88,21 @@ class Secured:
         entry["tlsConfig"] = {name: str(path) for name, path in paths.items()} | {"serverName": SERVICE}
         return configuration
 
-    def counted(self, name: str) -> dict[str, float]:
-        """The values of a counter of the extender's, by label."""
-        exposition = httpx.get(f"{self.extender.probes_url}/metrics", trust_env=False).text
-        found = re.findall(rf'^{name}{{\w+="(\w+)"}} ([0-9.]+)$', exposition, re.MULTILINE)
-        return {label: float(value) for label, value in found}
+    def wait_until_counted(self, counter: str, label: str) -> None:
+        """Wait until a counter of the extender's is no longer 0 for a label."""
+        line = re.compile(rf'^{counter}{{\w+="{label}"}} [1-9]', re.MULTILINE)
+        trying = Retrying(
+            stop=stop_after_delay(30), wait=wait_fixed(0.2), retry=retry_if_result(lambda found: not found)
+        )
+        trying(lambda: line.search(httpx.get(f"{self.extender.probes_url}/metrics", trust_env=False).text))
 
     def wait_for_reload(self) -> None:
         """Wait until the extender has taken up what was put in the place of its files."""
-        trying = Retrying(stop=stop_after_delay(30), wait=wait_fixed(0.2), retry=retry_if_result(lambda done: not done))
-        trying(lambda: self.counted("gpu_scheduler_certificate_reloads_total")["replaced"] > 0)
+        self.wait_until_counted("gpu_scheduler_certificate_reloads_total", "replaced")
+
+    def wait_until_refused(self, reason: str) -> None:
+        """Wait until the extender has refused somebody for OpenSSL's reason."""
+        self.wait_until_counted("gpu_scheduler_refused_connections_total", reason)
 
 
 @pytest.fixture
@@ -143,7 +148,7 @@ def test_with_certificates_of_one_ca_pods_are_scheduled_and_every_certificate_is
     secured.wait_for_reload()
     create(kubernetes_client, "second")
     wait_for_refusal(kubernetes_client, "second")
-    assert "CERTIFICATE_VERIFY_FAILED" in secured.counted("gpu_scheduler_refused_connections_total")
+    secured.wait_until_refused("CERTIFICATE_VERIFY_FAILED")
 
     secured.of_scheduler.take(secured.client(secured.theirs))
     kubernetes_client.wait_for("Pod", "second", is_bound)
@@ -172,5 +177,5 @@ def test_a_kube_scheduler_without_a_certificate_is_refused(
     running.enter_context(control_plane.start_scheduler(configuration, name="scheduler-tls"))
     create(kubernetes_client, "refused")
     wait_for_refusal(kubernetes_client, "refused")
-    assert "PEER_DID_NOT_RETURN_A_CERTIFICATE" in secured.counted("gpu_scheduler_refused_connections_total")
+    secured.wait_until_refused("PEER_DID_NOT_RETURN_A_CERTIFICATE")
     assert not is_bound(kubernetes_client.get("Pod", "refused"))
