@@ -217,6 +217,24 @@ def test_every_binding_is_of_a_service_account_that_exists() -> None:
             assert f"{subject['namespace']}/{subject['name']}" in accounts
 
 
+def test_every_admission_policy_is_in_force_and_refuses_what_it_cannot_judge() -> None:
+    """A policy without a binding does nothing, and says nothing of it."""
+    policies = of_kind("ValidatingAdmissionPolicy")
+    bindings = [binding["spec"] for binding in of_kind("ValidatingAdmissionPolicyBinding").values()]
+    assert {binding["policyName"] for binding in bindings} == set(policies)
+    assert all(binding == {"policyName": binding["policyName"], "validationActions": ["Deny"]} for binding in bindings)
+    assert {policy["spec"]["failurePolicy"] for policy in policies.values()} == {"Fail"}
+
+
+def test_the_policies_name_accounts_that_exist() -> None:
+    """Under another name the agents would be free of them, or the extender bound by them."""
+    accounts = {f"system:serviceaccount:{account.replace('/', ':')}" for account in of_kind("ServiceAccount")}
+    text = yaml.safe_dump_all(of_kind("ValidatingAdmissionPolicy").values(), width=1000)
+    assert set(re.findall(r"system:serviceaccount:[a-z-]+:[a-z-]+", text)) == accounts - {
+        "system:serviceaccount:gpu-scheduler:scheduler"
+    }
+
+
 def test_no_role_holds_a_wildcard() -> None:
     """Every right is spelled out."""
     rules = [rule for kind in ("ClusterRole", "Role") for role in of_kind(kind).values() for rule in role["rules"]]
