@@ -52,6 +52,11 @@ bench: install ## The benchmarks that take minutes; `python -m benchmarks --help
 	$(RUN) benchmarks run amaral
 	$(RUN) benchmarks run optimum
 
+.PHONY: docs
+docs: install ## The documentation as a site, in build/site; opens from there without a web server.
+	$(RUN) docs_site.settings_page
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
+
 .PHONY: lock
 lock: install ## Bring the lock file up to date with pyproject.toml. Hashes only: no registry is named.
 	$(RUN) pip install --quiet uv

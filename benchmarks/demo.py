@@ -79,9 +79,11 @@ _HEADING: Final = (
     "does on a stock node.\nGB/s is what the best ring through the pod's GPUs sustains.\n"
 )
 _KEPT_UP: Final = """
-The extender still serves. Ask it as kube-scheduler does (Ctrl-C ends it):
+The extender still serves. Ask it as kube-scheduler does, and then why it answered so (Ctrl-C ends it):
 
+  curl -s {url}/filter -H 'Content-Type: application/json' -d '{example}'
   curl -s {url}/prioritize -H 'Content-Type: application/json' -d '{example}'
+  .venv/bin/gputopo explain team/by-hand --url {url}
   curl -s {url}/metrics
 """
 
@@ -112,7 +114,8 @@ def _schedule(cluster: SimulatedCluster, scheduler: Scheduler, pod: dict[str, An
 
 def _stay_up(console: Console, url: str) -> None:
     container = {"name": "main", "resources": {"limits": {GPU_RESOURCE: "2"}}}
-    pod = {"metadata": {"name": "by-hand"}, "spec": {"containers": [container]}}
+    metadata = {"namespace": "team", "name": "by-hand", "uid": "by-hand"}
+    pod = {"metadata": metadata, "spec": {"containers": [container]}}
     example = orjson.dumps({"Pod": pod, "NodeNames": list(MACHINES)}).decode()
     console.print(_KEPT_UP.format(url=url, example=example), markup=False, highlight=False, soft_wrap=True)
     with suppress(KeyboardInterrupt):

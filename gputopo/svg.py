@@ -49,6 +49,9 @@ def draw(topology: NodeTopology) -> str:
     fastest = max((link.gbps for link in links.values()), default=1.0)
     root = Element("svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {_WIDTH} {_HEIGHT}")
     root.set("font-family", "sans-serif")
+    root.set("role", "img")
+    _text(root, f"How {len(topology)} GPUs are linked", "title")
+    _text(root, "GPUs on a circle; the wider the line between two of them, the faster their link.", "desc")
     SubElement(root, "rect", width="100%", height="100%", fill="white")
     places = _places(len(topology))
     for (first, second), link in sorted(links.items(), key=lambda item: item[1]):

@@ -32,7 +32,12 @@ class Step:
 def transcripts_under(page: Path, heading: str) -> list[list[Step]]:
     """The transcripts in the section of a page under this heading of the second level, in their order."""
     [section] = [text for text in page.read_text().split("\n## ")[1:] if text.startswith(f"{heading}\n")]
-    return [[Step(*found) for found in STEP.findall(block)] for block in blocks_in(section, "console")]
+    return transcripts_in(section)
+
+
+def transcripts_in(markdown: str) -> list[list[Step]]:
+    """The transcripts in a text, in their order."""
+    return [[Step(*found) for found in STEP.findall(block)] for block in blocks_in(markdown, "console")]
 
 
 def follow(transcript: Iterable[Step], shell: Shell) -> None:
