@@ -19,9 +19,9 @@ from benchmarks import latency as latencies
 from benchmarks import memory as memories
 from benchmarks import placement as placements
 from benchmarks import publishing as published
+from benchmarks import simulations as experiments
 from benchmarks import throughput as throughputs
 from benchmarks.served_extender import LOOPBACK, configuration
-from benchmarks.simulation import commands as experiments
 from benchmarks.synthetic_cluster import published_nodes
 from extender.ledger import Ledger
 from extender.logs import configure_logs
