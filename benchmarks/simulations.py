@@ -11,6 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.experiments.catalogue import EXPERIMENTS
+from benchmarks.suite.parts import PARTS, Part
 from benchmarks.workload import Workload, read_workload, shipped_workloads
 from gpu_topology.errors import SettingsError
 from simulator import report
@@ -27,9 +28,10 @@ Seeds: TypeAlias = Annotated[
 
 
 def list_experiments() -> None:
-    """The experiments, workloads and policies that there are."""
+    """What can be run: the parts of `bench`, experiments, workloads; and the policies."""
     workloads = {name: read_workload(file).description for name, file in shipped_workloads().items()}
     console = Console()
+    console.print(_listing("part of bench", {name: _part(found) for name, found in PARTS.items()}))
     console.print(_listing("experiment", {name: found.summary for name, found in EXPERIMENTS.items()}))
     console.print(_listing("workload", workloads))
     console.print(_listing("policy", {name: found.summary for name, found in POLICIES.items()}))
@@ -92,6 +94,11 @@ def _workload(name: str) -> Workload:
     raise SettingsError(
         f"there is no {name!r}: there are {', '.join([*EXPERIMENTS, *shipped])}, and paths of YAML files"
     )
+
+
+def _part(part: Part) -> str:
+    form = f"shortened: {part.here}; the whole" if part.here else "also"
+    return f"{part.summary}, some {part.seconds} s; {form}: {', '.join(part.whole)}"
 
 
 def _listing(kind: str, entries: dict[str, str]) -> Table:

@@ -17,7 +17,10 @@ def simulate(  # noqa: PLR0913 - one parameter for each option
     ] = None,
     cluster: Annotated[bool, typer.Option("--cluster", help="Take the machines of the running cluster.")] = False,
     kubeconfig: Annotated[
-        Path | None, typer.Option(metavar="FILE", show_default=False, help="How to reach the running cluster.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", exists=True, dir_okay=False, show_default=False, help="How to reach the running cluster."
+        ),
     ] = None,
     trace: Annotated[
         Path | None, typer.Option(metavar="FILE", show_default=False, help="CSV: arrival_s,duration_s,gpus[,group].")

@@ -10,6 +10,9 @@ from simulator.policies import OURS
 STOCK: Final = "vendor"
 """The policy that is what a cluster does without this project."""
 
+_LONG_S: Final = 3600
+"""Times from here on are told in hours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gain:
@@ -44,8 +47,7 @@ class Gain:
     def sentence(self) -> str:
         """What is gained, with its confidence; also where that is nothing, or a loss."""
         at = "" if self.load is None else f"at {100 * self.load:g} % load "
-        means = f"{_hours(self.completion_s)} instead of {_hours(self.stock_completion_s)} in the mean"
-        return f"{self.policy}: {at}{self._completion()}, {means}; {self._bandwidth()}."
+        return f"{self.policy}: {at}{self._completion()}, {self._means()}; {self._bandwidth()}."
 
     def _completion(self) -> str:
         low, high = self.sooner.interval
@@ -55,6 +57,11 @@ class Gain:
         if low <= 0 <= high:
             return f"no gain in time is established: jobs complete {between}"
         return f"jobs complete {_later_or_sooner(self.sooner.mean)}, {between}"
+
+    def _means(self) -> str:
+        unit, seconds = ("h", 3600) if self.stock_completion_s >= _LONG_S else ("s", 1)
+        ours, stock = self.completion_s / seconds, self.stock_completion_s / seconds
+        return f"{ours:.2f} {unit} instead of {stock:.2f} {unit} in the mean"
 
     def _bandwidth(self) -> str:
         if self.bandwidth is None:
@@ -88,7 +95,3 @@ def _gain(comparison: Comparison, policy: str) -> Gain:
 
 def _later_or_sooner(share: float) -> str:
     return f"{100 * abs(share):.1f} % {'sooner' if share >= 0 else 'later'}"
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2f} h"

@@ -14,7 +14,7 @@ from simulator.gain import gains
 from simulator.metrics import HIGH_PERCENTILE
 from simulator.policies import POLICIES
 
-NO_PICTURES: Final = "The pictures are missing: they need matplotlib (pip install 'gpu-topology-scheduler[simulate]')."
+NO_PICTURES: Final = "The pictures are missing: they need matplotlib, which the extra `simulate` of the package brings."
 
 _PAGE: Final = """<!doctype html>
 <html lang="en">

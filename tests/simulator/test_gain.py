@@ -36,6 +36,11 @@ def test_one_seed_says_nothing_of_others() -> None:
     assert gain.document()["completion_sooner"] == {"mean": 0.5, "ci95": None}
 
 
+def test_short_times_are_told_in_seconds() -> None:
+    [gain] = gains(comparison(None, vendor=[60, 60], extender=[30, 30]))
+    assert "30.00 s instead of 60.00 s in the mean" in gain.sentence()
+
+
 def test_without_pods_of_several_gpus_links_play_no_part() -> None:
     [gain] = gains(comparison(None, shares=(), vendor=[3600], extender=[3600]))
     assert gain.sentence().endswith("no pod has several GPUs, so that links play no part.")
