@@ -17,6 +17,7 @@ from tests.go_toolchain import GoError
 
 REPOSITORY = Path(__file__).parents[2]
 BASE = REPOSITORY / "manifests" / "base"
+COMPONENTS = REPOSITORY / "manifests" / "components"
 SCHEDULER_CONFIG = REPOSITORY / "config" / "scheduler-config.yaml"
 
 Manifest = dict[str, Any]
@@ -48,6 +49,22 @@ def render(folder: Path) -> tuple[Manifest, ...]:
     assert done.returncode == 0, done.stderr
     assert not done.stderr, f"kustomize warns: {done.stderr}"
     return tuple(yaml.safe_load_all(done.stdout))
+
+
+def overlay(folder: Path, *components: Path) -> Path:
+    """Write an overlay of the base with some components into a folder, as the documentation has it; the folder."""
+    folder = folder.resolve()
+    # kustomize takes no absolute paths.
+    base, *added = (os.path.relpath(path, folder) for path in (BASE, *components))
+    kustomization = {"resources": [base], "components": added}
+    folder.joinpath("kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return folder
+
+
+def device_plugin_configs() -> dict[str, str]:
+    """The configurations of NVIDIA's device plugin in the component `device-plugin-config`, by key."""
+    config_map = yaml.safe_load((COMPONENTS / "device-plugin-config" / "config-map.yaml").read_text())
+    return dict(config_map["data"])
 
 
 def pod_specs(manifests: tuple[Manifest, ...]) -> Iterator[tuple[str, Manifest]]:
