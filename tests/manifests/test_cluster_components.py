@@ -2,24 +2,15 @@
 
 import os
 import re
-import subprocess
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.control_plane.cluster import ControlPlane
-from tests.manifests.files import (
-    BASE,
-    COMPONENTS,
-    REPOSITORY,
-    Manifest,
-    fenced_blocks,
-    kubectl,
-    overlay,
-    render,
-    scheduler_config,
-)
+from tests.manifests.files import COMPONENTS, REPOSITORY, Manifest, fenced_blocks, overlay, render, scheduler_config
+from tests.manifests.kubectl import Kubectl
 
 PAGES = sorted((REPOSITORY / "docs" / "cluster").glob("*.md"))
 DEFINITIONS = (Path(__file__).parent / "prometheus_operator.yaml", Path(__file__).parent / "gpu_operator.yaml")
@@ -27,48 +18,42 @@ PROFILE = re.compile(r"nvidia\.com/mig-[0-9][\w.]*\w")
 SOCKET = {"name": "KUBELET_SOCKET", "value": "/var/lib/kubelet/device-plugins/gpu-topology.sock"}
 
 
+STRICTLY = ("--server-side", "--dry-run=server", "--validate=strict")
+"""An unknown field is an error, and nothing is stored."""
+
+
 @pytest.fixture(scope="module")
-def kubeconfig(control_plane: ControlPlane) -> Path:
-    """The administrator's, of a cluster that knows the operators' kinds and has the namespaces."""
+def operators(control_plane: ControlPlane, kubectl: Kubectl) -> Kubectl:
+    """Kubectl on a cluster that has the manifests, the operators' kinds, and the GPU operator's namespace."""
     client = control_plane.client
     for path in DEFINITIONS:
         for made in client.apply(path.read_text()):
             name = made["metadata"]["name"]
             client.wait_for("CustomResourceDefinition", name, is_served, api_version="apiextensions.k8s.io/v1")
-    client.apply(manifest for manifest in render(BASE) if manifest["kind"] == "Namespace")
     client.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gpu-operator"}}])
-    return control_plane.kubeconfig()
+    return kubectl
 
 
 def is_served(definition: Manifest) -> bool:
     """Whether the API server takes objects of this kind."""
-    conditions = definition.get("status", {}).get("conditions", ())
+    conditions = definition.get("status", {}).get("conditions") or ()
     return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
-
-
-def apply(kubeconfig: Path, *arguments: str) -> None:
-    """What the API server would store, strictly: an unknown field or a warning is an error."""
-    options = ["--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors"]
-    command = [kubectl(), f"--kubeconfig={kubeconfig}", "apply", *options, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("component", ["device-plugin-config", "enforce", "monitoring", "monitoring-dcgm"])
 def test_the_api_server_takes_every_component_together_with_the_base(
-    kubeconfig: Path, component: str, tmp_path: Path
+    operators: Kubectl, component: str, tmp_path: Path
 ) -> None:
-    apply(kubeconfig, "-k", str(overlay(tmp_path, COMPONENTS / component)))
+    done = operators("apply", *STRICTLY, "-k", str(overlay(tmp_path, COMPONENTS / component)))
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_api_server_takes_the_pods_of_every_page_and_they_ask_our_scheduler(kubeconfig: Path, page: Path) -> None:
+def test_the_api_server_takes_the_pods_of_every_page_and_they_ask_our_scheduler(kubectl: Kubectl, page: Path) -> None:
     """As they stand there."""
-    for block in fenced_blocks(page, "yaml"):
-        manifest = yaml.safe_load(block)
+    for manifest in map(yaml.safe_load, fenced_blocks(page, "yaml")):
         if manifest.get("kind") == "Pod":
-            command = [kubectl(), f"--kubeconfig={kubeconfig}", "create", "--dry-run=server", "-f-"]
-            done = subprocess.run(command, input=block, capture_output=True, text=True, check=False)
+            done = kubectl("create", "--dry-run=server", "-f-", manifest=manifest)
             assert done.returncode == 0, done.stderr
             assert manifest["spec"]["schedulerName"] == "gpu-scheduler"
 
@@ -95,7 +80,7 @@ def device_plugin(container: str = "nvidia-device-plugin-ctr") -> Manifest:
     }
 
 
-def test_the_vendors_device_plugin_registers_at_the_agent_and_stays_as_it_was(kubeconfig: Path, tmp_path: Path) -> None:
+def test_the_vendors_device_plugin_registers_at_the_agent_and_stays_as_it_was(kubectl: Kubectl, tmp_path: Path) -> None:
     """The patch finds the vendor's container, adds one variable, and what comes out is taken by the API server."""
     folder = tmp_path.resolve()
     component = os.path.relpath(COMPONENTS / "enforce" / "device-plugin", folder)
@@ -107,7 +92,8 @@ def test_the_vendors_device_plugin_registers_at_the_agent_and_stays_as_it_was(ku
     assert SOCKET in container["env"]
     container["env"].remove(SOCKET)
     assert patched == device_plugin()
-    apply(kubeconfig, "-k", str(folder))
+    done = kubectl("apply", *STRICTLY, "-k", str(folder))
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_agent_serves_the_socket_at_which_the_device_plugin_registers(tmp_path: Path) -> None:
@@ -126,7 +112,7 @@ def test_the_agent_serves_the_socket_at_which_the_device_plugin_registers(tmp_pa
 
 
 def test_the_gpu_operators_policy_is_patched_by_the_documented_commands(
-    control_plane: ControlPlane, kubeconfig: Path
+    control_plane: ControlPlane, operators: Kubectl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The patch for enforcing, and the one that names the device plugin's configuration; what else is there stays."""
     policy = {"apiVersion": "nvidia.com/v1", "kind": "ClusterPolicy", "metadata": {"name": "cluster-policy"}}
@@ -139,9 +125,9 @@ def test_the_gpu_operators_policy_is_patched_by_the_documented_commands(
         if block.startswith("kubectl patch clusterpolicy")
     ]
     assert len(commands) == len(pages)
+    monkeypatch.chdir(REPOSITORY)
     for command in commands:
-        script = command.replace("kubectl", f"{kubectl()} --kubeconfig={kubeconfig}", 1)
-        done = subprocess.run(["sh", "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        done = operators(*shlex.split(command.replace("\\\n", ""))[1:])
         assert done.returncode == 0, done.stderr
     patched = control_plane.client.get("ClusterPolicy", "cluster-policy", api_version="nvidia.com/v1")
     assert patched["spec"]["devicePlugin"] == {

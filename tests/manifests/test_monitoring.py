@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -11,10 +12,11 @@ import yaml
 from extender.failures import Standing
 from extender.filter import FAILING_NODE, TOPOLOGY_UNKNOWN
 from extender.reports import Knowledge
+from extender.settings import Settings
 from gpu_topology.placement import RefusalKind
 from tests.control_plane.cluster import ControlPlane
 from tests.control_plane.parts import extender
-from tests.manifests.files import BASE, COMPONENTS, REPOSITORY, Manifest, containers, overlay, pod_specs, render
+from tests.manifests.files import COMPONENTS, REPOSITORY, Manifest, containers, overlay, render
 from topology_agent.lease import DURATION_SECONDS
 from topology_agent.xids import LOST_GPU_XIDS
 
@@ -130,19 +132,42 @@ def test_every_alert_has_a_severity_and_a_row_on_its_page() -> None:
     assert sorted(rows) == sorted(rule["alert"] for rule in rules())
 
 
-def test_the_alerts_follow_the_job_that_the_pod_monitor_makes() -> None:
-    """Its name comes from a label of the pod, and its port is one of the extender's."""
-    [monitor] = yaml.safe_load_all((MONITORING / "pod-monitor.yaml").read_text())
-    [deployment] = [manifest for manifest in render(BASE) if manifest["kind"] == "Deployment"]
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert monitor["metadata"]["namespace"] == deployment["metadata"]["namespace"]
-    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+@pytest.mark.parametrize("more", [[], ["mutual-tls"]], ids=["beside kube-scheduler", "in a pod of its own"])
+def test_prometheus_finds_the_extender_wherever_it_runs(more: list[str], tmp_path: Path) -> None:
+    """By one Service, one port of it, and a port of the extender's container behind that."""
+    rendered = render(overlay(tmp_path, MONITORING, *(COMPONENTS / name for name in more)))
+    monitor = of_kind(rendered, "ServiceMonitor")["gpu-scheduler-extender"]
+    [selector] = monitor["spec"]["selector"]["matchExpressions"]
+    [endpoint] = monitor["spec"]["endpoints"]
+    [(service, port)] = [
+        (service, port["port"])
+        for service in of_kind(rendered, "Service").values()
+        if service["metadata"].get("labels", {}).get(selector["key"]) in selector["values"]
+        for port in service["spec"]["ports"]
+        if port.get("name") == endpoint["port"]
+    ]
+    [pod] = [
+        deployment["spec"]["template"]["spec"]
+        for deployment in of_kind(rendered, "Deployment").values()
+        if service["spec"]["selector"].items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    ]
+    [extender] = [container for container in containers(pod) if container["name"] == "extender"]
+    assert port == Settings().probes_port
+    assert port in {port["containerPort"] for port in extender["ports"]}
+    assert service["metadata"]["namespace"] == monitor["metadata"]["namespace"]
+
+
+def of_kind(manifests: tuple[Manifest, ...], kind: str) -> dict[str, Manifest]:
+    """The objects of a kind, by name."""
+    return {manifest["metadata"]["name"]: manifest for manifest in manifests if manifest["kind"] == kind}
+
+
+def test_the_alerts_go_by_the_job_that_the_service_monitor_makes() -> None:
+    [monitor] = yaml.safe_load_all((MONITORING / "service-monitor.yaml").read_text())
+    [relabeling] = monitor["spec"]["endpoints"][0]["relabelings"]
     jobs = {value for expression in expressions() for label, _, value in CHOICE.findall(expression) if label == "job"}
-    assert jobs == {labels[monitor["spec"]["jobLabel"]]}
-    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
-    pod = dict(pod_specs(render(BASE)))["gpu-scheduler"]
-    ports = [port["name"] for container in containers(pod) for port in container["ports"]]
-    assert ports.count(endpoint["port"]) == 1
+    assert relabeling["targetLabel"] == "job"
+    assert jobs == {relabeling["replacement"]}
 
 
 def test_the_dashboard_is_whole() -> None:
@@ -157,8 +182,7 @@ def test_the_dashboard_is_whole() -> None:
     assert {variable["name"] for variable in dashboard()["templating"]["list"]} == {"datasource", "node"}
 
 
-def test_grafana_gets_the_dashboard_in_a_config_map_with_its_label(tmp_path_factory: pytest.TempPathFactory) -> None:
-    rendered = render(overlay(tmp_path_factory.mktemp("overlay"), MONITORING))
-    [config_map] = [manifest for manifest in rendered if manifest["metadata"]["name"] == "gpu-scheduler-dashboard"]
+def test_grafana_gets_the_dashboard_in_a_config_map_with_its_label(tmp_path: Path) -> None:
+    config_map = of_kind(render(overlay(tmp_path, MONITORING)), "ConfigMap")["gpu-scheduler-dashboard"]
     assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert json.loads(config_map["data"]["gpu-scheduler.json"]) == dashboard()
