@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,40 @@ def test_the_api_server_takes_the_pods_of_every_page_and_they_ask_our_scheduler(
             done = kubectl("create", "--dry-run=server", "-f-", manifest=manifest)
             assert done.returncode == 0, done.stderr
             assert manifest["spec"]["schedulerName"] == "gpu-scheduler"
+
+
+CHANGES = {"patches", "labels", "configMapGenerator"}
+"""The fields by which the overlays of the pages change what they take from here."""
+
+
+def overlays() -> Iterator[Manifest]:
+    """What the pages put into a kustomization."""
+    for page in [*PAGES, REPOSITORY / "docs" / "enforcing.md"]:
+        for block in map(yaml.safe_load, fenced_blocks(page, "yaml")):
+            if isinstance(block, dict) and {"components", *CHANGES} & set(block):
+                yield block
+
+
+def rendered_in(folder: Path, block: Manifest) -> tuple[Manifest, ...]:
+    """What kustomize makes of a block with the files that it speaks of; where it names none, of the base."""
+    folder.mkdir()
+    here = os.path.relpath(REPOSITORY, folder.resolve())
+    folder.joinpath("nvidia-device-plugin.yml").write_text(yaml.safe_dump(device_plugin()))
+    folder.joinpath("scheduler-config.yaml").write_text("somebody's own")
+    resources = block.get("resources", [] if "namespace" in block else [f"{here}/manifests/base"])
+    components = [path.replace("path/to/this/repository", here) for path in block.get("components", ())]
+    kustomization = block | {"resources": resources, "components": components}
+    folder.joinpath("kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return render(folder)
+
+
+@pytest.mark.parametrize("block", list(overlays()), ids=lambda block: "+".join(sorted(block)))
+def test_every_overlay_of_the_pages_renders_and_does_something(block: Manifest, tmp_path: Path) -> None:
+    """A patch whose target is not there would be dropped in silence."""
+    without = {field: value for field, value in block.items() if field not in CHANGES}
+    rendered = rendered_in(tmp_path / "whole", block)
+    assert rendered
+    assert without == block or rendered != rendered_in(tmp_path / "without", without)
 
 
 def test_every_mig_profile_of_pages_and_components_is_one_that_reaches_the_extender() -> None:
