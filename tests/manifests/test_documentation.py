@@ -26,7 +26,7 @@ from topology_agent.xids import APPLICATION_XIDS, LOST_GPU_XIDS
 
 DOCS = REPOSITORY / "docs"
 CONTRACT_README = REPOSITORY / "gpu_topology" / "README.md"
-PAGES = [*sorted(DOCS.glob("*.md")), CONTRACT_README]
+PAGES = [*sorted(DOCS.rglob("*.md")), CONTRACT_README]
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 OWN_KEY = re.compile(r"gpu-scheduler/[a-z]+(?:-[a-z]+)*")
 ANNOTATIONS = {
