@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from extender.app import create_probes_app, create_verbs_app
 from extender.bind import Binder
@@ -22,6 +22,7 @@ from extender.gpu_loss import LossBook, Outcome
 from extender.leadership import Leadership
 from extender.ledger import Ledger
 from extender.node_events import NodeEvents
+from extender.preferences import CandidateLimits
 from extender.service import MIB, Service
 from extender.settings import Address, Settings
 from extender.transport import OnePieceProtocol
@@ -123,7 +124,7 @@ def _service(
     service = Service(
         ledger,
         binder=binder,
-        max_candidates=settings.max_candidates,
+        limits=CandidateLimits(settings.max_candidates, settings.max_candidates_with_preferences),
         max_request_bytes=settings.max_request_mib * MIB,
         waiting_for=waiting_for,
         failing=failing,
@@ -172,7 +173,7 @@ async def _run(servers: "list[_Server]", background: Sequence[_Background], stop
 class _Server(uvicorn.Server):
     """A server on one open socket, which leaves the process's signals alone: there are two servers."""
 
-    def __init__(self, app: FastAPI, listener: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
