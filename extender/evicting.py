@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import structlog
@@ -24,6 +24,8 @@ from kubernetes_api import ApiError, ConflictError, DeferredError, NodeEvent, No
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks at the books."""
+STANDBY: Final = timedelta(seconds=5)
+"""Between two questions of a standby whether it leads by now."""
 AGENT_NAMESPACE: Final = "gpu-topology-agent"
 
 _log = structlog.get_logger("extender")
@@ -89,6 +91,7 @@ class Evictor:
         self._agent_namespace = agent_namespace
         self._clock = clock
         self._candidates: dict[str, _Candidate] = {}
+        self._stands_by_until = clock()
         self._is_storm = False
         self._told: set[str] = set()
 
@@ -118,18 +121,28 @@ class Evictor:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Evict whom it is time to evict."""
-        self._book.keep_only(self._candidates)
-        self._told &= self._candidates.keys()
-        self._book.see(self._losses(), self._clock())
-        due = self._book.due(self._clock())
-        if not due or not await self._leadership.leads():
-            return
-        for loss in due:
+        """Evict whom it is time to evict: one after the other, since much may change while the API server answers."""
+        while (loss := self._first_due()) is not None and await self._may_act():
             if await self._is_fresh(loss):
                 await self._evict(loss)
             else:
                 self._book.doubt(loss.pod.identity.uid)
+
+    def _first_due(self) -> Loss | None:
+        now = self._clock()
+        self._book.keep_only(self._candidates)
+        self._told &= self._candidates.keys()
+        self._book.see(self._losses(), now)
+        return next(iter(self._book.due(now)), None)
+
+    async def _may_act(self) -> bool:
+        """Whether our scheduler leads; one that does not is not asked about again at once."""
+        if self._clock() < self._stands_by_until:
+            return False
+        leads = await self._leadership.leads()
+        if not leads:
+            self._stands_by_until = self._clock() + STANDBY
+        return leads
 
     def _losses(self) -> list[Loss]:
         """The losses of pods that ask to be evicted; none while a storm is on."""
@@ -174,7 +187,7 @@ class Evictor:
         pod = loss.pod.identity
         candidate = self._candidates.get(pod.uid)
         if candidate is None:
-            return  # gone meanwhile
+            return  # gone while the API server was asked
         problem = "" if candidate.has_controller else "it has no controller that would replace it"
         outcome = Outcome.UNCONTROLLED
         if candidate.has_controller:

@@ -134,7 +134,7 @@ async def test_a_standby_evicts_nobody_until_it_leads(world: World, leader: str)
     await world.later(60)
     assert world.api.asked == []
     world.lead()
-    await world.later(0)
+    await world.later(5)
     assert world.api.evicted == ["uid-of-n0-pod"]
 
 
