@@ -1,8 +1,7 @@
 """The component `gpu-loss-eviction` on a real kube-apiserver: the extender may evict, say so, and no more than that."""
 
-import os
-import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,35 +10,22 @@ from kubernetes_api import ApiError, Cluster, NodeEvent, NotFoundError, PodRefer
 from tests.control_plane import objects
 from tests.control_plane.client import Client
 from tests.control_plane.cluster import ControlPlane
-from tests.manifests.files import BASE, REPOSITORY, Manifest, kubectl, render
+from tests.manifests.files import REPOSITORY, overlay, render
+from tests.manifests.kubectl import Kubectl
 from tests.manifests.service_accounts import connect_as
 
 COMPONENT = REPOSITORY / "manifests" / "components" / "gpu-loss-eviction"
 RBAC = "rbac.authorization.k8s.io/v1"
-LEASES = "coordination.k8s.io/v1"
 POD = "evictee"
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, ...]:
-    """The base with the component, as an overlay has it."""
-    overlay = tmp_path_factory.mktemp("overlay").resolve()
-    base, component = (os.path.relpath(folder, overlay) for folder in (BASE, COMPONENT))
-    overlay.joinpath("kustomization.yaml").write_text(yaml.safe_dump({"resources": [base], "components": [component]}))
-    return render(overlay)
-
-
-@pytest.fixture(scope="module")
-def cluster(
-    control_plane: ControlPlane, rendered: tuple[Manifest, ...], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ControlPlane]:
-    """The session's cluster with base and component; the component's rights are taken away again afterwards."""
-    manifests = tmp_path_factory.mktemp("gpu-loss-eviction") / "all.yaml"
-    manifests.write_text(yaml.safe_dump_all(rendered))
-    command = [kubectl(), f"--kubeconfig={control_plane.kubeconfig()}", "apply", "--server-side", "-f", str(manifests)]
-    subprocess.run([*command, "--warnings-as-errors", "--force-conflicts"], check=True, capture_output=True)
+def cluster(control_plane: ControlPlane, kubectl: Kubectl) -> Iterator[ControlPlane]:
+    """The cluster that has the base, with the component's rights; they are taken away again afterwards."""
+    rights = COMPONENT / "rbac.yaml"
+    kubectl.apply("-f", str(rights))
     yield control_plane
-    for manifest in yaml.safe_load_all(COMPONENT.joinpath("rbac.yaml").read_text()):
+    for manifest in yaml.safe_load_all(rights.read_text()):
         metadata = manifest["metadata"]
         namespace = metadata.get("namespace", "default")
         control_plane.client.delete(manifest["kind"], metadata["name"], namespace, api_version=RBAC)
@@ -99,8 +85,9 @@ def test_the_extender_gets_no_further_right(cluster: ControlPlane, method: str, 
     assert answer.status_code == 403, answer.text
 
 
-def test_the_extender_is_told(rendered: tuple[Manifest, ...]) -> None:
+def test_the_extender_is_told(tmp_path: Path) -> None:
     """By the setting that makes it evict."""
+    rendered = render(overlay(tmp_path, COMPONENT))
     [scheduler] = [manifest for manifest in rendered if manifest["kind"] == "Deployment"]
     [extender] = scheduler["spec"]["template"]["spec"]["initContainers"]
     assert {"name": "GPU_SCHEDULER_EVICT_ON_GPU_LOSS", "value": "true"} in extender["env"]
