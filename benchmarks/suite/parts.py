@@ -167,7 +167,7 @@ PARTS: Final = {
         "traces on 64 nodes, all policies",
         "one seed",
         tuple(f"run {name}" for name in _TRACED),
-        100,
+        150,
         _queueing,
     ),
     "memory": Part("memory at 5,000 nodes", "", ("memory",), 130, _memory),
