@@ -5,16 +5,19 @@ kube-scheduler drops the body of every answer that is not 200, so whatever a per
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from extender.explain import unexplained
+from extender.overview_answers import OverviewAnswer
 from extender.service import Service
 from extender.wire import UnreadableError
+
+_JSON: Final = "application/json"
 
 Verb: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 """From the bytes of a request to those of its answer."""
@@ -80,7 +83,7 @@ class _Verbs:
         if body is None:
             return  # nobody reads an answer
         try:
-            answer = Response(await verb(body), media_type="application/json")
+            answer = Response(await verb(body), media_type=_JSON)
         except UnreadableError as error:
             answer = JSONResponse({"detail": str(error)}, status_code=422)
         await answer(scope, receive, send)
@@ -95,6 +98,21 @@ def _at_once(verb: Callable[[bytes], bytes]) -> Verb:
 
 def _accounts(service: Service) -> APIRouter:
     router = APIRouter()
+
+    @router.get("/v1/cluster")
+    async def cluster(request: Request) -> Response:
+        reason = service.unready_reason()
+        if reason is not None:
+            return JSONResponse({"detail": reason}, status_code=503)
+        known = request.headers.get("if-none-match")
+        answer = await service.overview(known)
+        if answer is None:
+            return Response(status_code=304, headers={"etag": str(known)})
+        return _overview(answer, takes_gzip="gzip" in request.headers.get("accept-encoding", ""))
+
+    @router.get("/v1/pods")
+    async def pods() -> Response:
+        return JSONResponse(service.pods_asked_about())
 
     @router.get("/v1/nodes/{name}")
     async def node(name: str) -> Response:
@@ -115,6 +133,13 @@ def _accounts(service: Service) -> APIRouter:
         return JSONResponse(explanation)
 
     return router
+
+
+def _overview(answer: OverviewAnswer, *, takes_gzip: bool) -> Response:
+    headers = {"etag": answer.tag, "vary": "accept-encoding", "cache-control": "no-cache"}
+    if takes_gzip:
+        return Response(answer.compressed, media_type=_JSON, headers=headers | {"content-encoding": "gzip"})
+    return Response(answer.json, media_type=_JSON, headers=headers)
 
 
 def _probes(service: Service) -> APIRouter:
