@@ -6,19 +6,20 @@ import socket
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from extender.app import create_probes_app, create_verbs_app
+from extender.app import create_page_app, create_probes_app, create_verbs_app
 from extender.bind import Binder
 from extender.dra import DeviceClasses
 from extender.failing import Departures, FailingNodes
 from extender.feeds import Feeds, NodeFeed, PodFeed, trimmed_node, trimmed_pod
 from extender.ledger import Ledger
 from extender.node_events import NodeEvents
+from extender.page_token import PageToken
 from extender.service import MIB, Service
 from extender.settings import Address, Settings
 from extender.transport import OnePieceProtocol
@@ -37,13 +38,15 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; then finish the requests in flight and return.
 
     Raises:
-        SettingsError: an address cannot be listened on, or there are no usable credentials for the API server.
+        SettingsError: an address cannot be listened on, there are no usable credentials for the API server, or no
+            usable token for the page.
     """
     log = structlog.get_logger("extender")
     stop = _stop_on_signals()
     with ExitStack() as sockets:
         verbs = sockets.enter_context(_listen("verbs", settings.verbs_host, settings.verbs_port))
         probes = sockets.enter_context(_listen("probes", settings.probes_host, settings.probes_port))
+        page = _open_page(settings, sockets)
         async with await Cluster.connect(settings.kubeconfig) as cluster:
             ledger = Ledger(WorthModels.parse(settings.worth_model), trusts_records=settings.bind)
             binder = Binder(ledger, cluster) if settings.bind else None
@@ -64,7 +67,9 @@ async def serve(settings: Settings) -> None:
                 _Server(create_verbs_app(service), verbs),
                 _Server(create_probes_app(service), probes),
             ]
-            log.info("listening", verbs=_url(verbs), probes=_url(probes))
+            if page is not None:
+                servers.append(_Server(create_page_app(service, page.token), page.listener))
+            log.info("listening", verbs=_url(verbs), probes=_url(probes), page=_url(page.listener) if page else None)
             await _run(servers, [*reflectors.values(), failing, events], stop)
             if binder is not None:
                 await binder.close()
@@ -78,6 +83,21 @@ def _stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+class _Page(NamedTuple):
+    listener: socket.socket
+    token: PageToken
+
+
+def _open_page(settings: Settings, sockets: ExitStack) -> _Page | None:
+    """The page's socket and token; None where there is to be no page."""
+    if settings.page_port is None:
+        return None
+    if settings.page_token_file is None:
+        raise SettingsError("--page-port takes --page-token-file too: nobody sees the page without a token")
+    token = PageToken(settings.page_token_file)
+    return _Page(sockets.enter_context(_listen("page", settings.page_host, settings.page_port)), token)
 
 
 def _failing(settings: Settings, ledger: Ledger, events: NodeEvents) -> FailingNodes:
@@ -146,7 +166,7 @@ async def _run(servers: "list[_Server]", background: Sequence[_Background], stop
 
 
 class _Server(uvicorn.Server):
-    """A server on one open socket, which leaves the process's signals alone: there are two servers."""
+    """A server on one open socket, which leaves the process's signals alone: there are several servers."""
 
     def __init__(self, app: FastAPI, listener: socket.socket) -> None:
         super().__init__(
