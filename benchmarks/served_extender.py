@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from extender.app import create_app
 from extender.service import Service
@@ -22,7 +22,7 @@ def served(service: Service, port: int = 0) -> AbstractContextManager[str]:
 
 
 @contextmanager
-def serving(app: FastAPI, port: int = 0) -> Iterator[str]:
+def serving(app: ASGIApp, port: int = 0) -> Iterator[str]:
     """Serve in a thread of its own while the block runs; yields the URL.
 
     The ledger is not for several threads: change it only between two requests.
@@ -47,5 +47,5 @@ def configuration(service: Service) -> uvicorn.Config:
     return _configured(create_app(service))
 
 
-def _configured(app: FastAPI) -> uvicorn.Config:
+def _configured(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(app, http=OnePieceProtocol, lifespan="off", log_config=None, access_log=False)

@@ -27,42 +27,35 @@ Verb: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 """From the bytes of a request to those of its answer."""
 
 
-def create_app(service: Service) -> FastAPI:
+def create_app(service: Service) -> ASGIApp:
     """Everything on one listener: the verbs, the probes and the metrics."""
-    return _answering(service, _app(_accounts(service), _probes(service)))
+    return _Verbs(_app(_accounts(service), _probes(service)), service)
 
 
-def create_verbs_app(service: Service) -> FastAPI:
+def create_verbs_app(service: Service) -> ASGIApp:
     """POST /filter, /prioritize, /preempt and perhaps /bind, for kube-scheduler, and GET /v1/..., for people.
 
     All of them are for the same host alone.
     """
-    return _answering(service, _app(_accounts(service)))
+    return _Verbs(_app(_accounts(service)), service)
 
 
-def create_probes_app(service: Service) -> FastAPI:
+def create_probes_app(service: Service) -> ASGIApp:
     """GET /healthz, /readyz and /metrics, for the kubelet and Prometheus."""
     return _app(_probes(service))
 
 
-def create_page_app(service: Service, token: PageToken) -> FastAPI:
+def create_page_app(service: Service, token: PageToken) -> ASGIApp:
     """The page for people, and the data that it shows, GET /v1/..., for those who show the token."""
     app = _app(_accounts(service))
     app.mount("/", StaticFiles(packages=[("extender", "page")], html=True))
-    app.add_middleware(PageGuard, token=token)
-    return app
+    return PageGuard(app, token)
 
 
 def _app(*routers: APIRouter) -> FastAPI:
     app = FastAPI(title="gpu-topology-scheduler extender", openapi_url=None)
     for router in routers:
         app.include_router(router)
-    return app
-
-
-def _answering(service: Service, app: FastAPI) -> FastAPI:
-    """The app with the verbs in front."""
-    app.add_middleware(_Verbs, service=service)
     return app
 
 
@@ -95,10 +88,13 @@ class _Verbs:
         if body is None:
             return  # nobody reads an answer
         try:
-            answer = Response(await verb(body), media_type=_JSON)
+            answer = await verb(body)
         except UnreadableError as error:
-            answer = JSONResponse({"detail": str(error)}, status_code=422)
-        await answer(scope, receive, send)
+            await JSONResponse({"detail": str(error)}, status_code=422)(scope, receive, send)
+            return
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
 
 
 def _at_once(verb: Callable[[bytes], bytes]) -> Verb:

@@ -31,7 +31,7 @@ that a restart rebuilds the same ones.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from extender.book import NodeBook
 from extender.bookings import expect, expect_slices
@@ -39,8 +39,9 @@ from extender.demand import LearntDemand
 from extender.dra import problem_of
 from extender.failures import Verdict
 from extender.findings import Finding, Witnesses, allotments
-from extender.groups import Group, Groups, Situation, Unknown
+from extender.groups import Groups, Situation, Unknown
 from extender.offers import Market, Offer
+from extender.places import Places
 from extender.pods import BoundPod, PodIdentity, bound_pod_of, identity_of
 from extender.promises import is_unsettled
 from extender.reports import UNSEEN, Knowledge, NodeReport, ReportReader
@@ -66,6 +67,7 @@ class Ledger:
     Attributes:
         changes: how often anything in the books has changed: equal numbers, equal books.
         tell: called with what is found out about what was expected; does nothing unless somebody is put here.
+        seen: likewise with every pod that is shown bound, with GPUs or without, or gone after it was.
         unsettled: nodes with pods of which only the number of GPUs is known, not which.
     """
 
@@ -84,7 +86,7 @@ class Ledger:
         self._reader = ReportReader(models)
         self._groups = Groups()
         self._books: dict[str, NodeBook] = {}
-        self._group_of = _GroupOf()
+        self._places = Places()
         self._pods: dict[str, BoundPod] = {}
         self._pods_on: defaultdict[str, dict[str, BoundPod]] = defaultdict(dict)
         self._reserved: dict[str, BoundPod] = {}
@@ -92,6 +94,7 @@ class Ledger:
         self._device_class: str | None = None
         self.unsettled: set[str] = set()
         self.tell: Callable[[Finding], None] = lambda _: None
+        self.seen: Callable[[PodIdentity], None] = lambda _: None
 
     @property
     def standings(self) -> Mapping[str, Verdict]:
@@ -124,7 +127,7 @@ class Ledger:
         """A node is gone. Its pods stay in the books until they are gone too: it may come back under them."""
         self.changes += 1
         self._books.pop(name, None)
-        self._group_of.pop(name, None)
+        self._places.remove(name)
         self.unsettled.discard(name)
 
     def serve_by_dra(self, device_class: str | None) -> None:
@@ -156,12 +159,14 @@ class Ledger:
     def apply_pod(self, pod: Mapping[str, Any]) -> None:
         """A pod was added or changed."""
         identity = identity_of(pod)
-        self._put(identity.key, self._bound_pod_of(pod))
-        self.release(identity)
+        self._put(identity.key, self._bound_pod_of(pod), self._unreserve(identity))
+        self.seen(identity)
 
     def forget_pod(self, key: str, uid: str | None = None) -> None:
         """A pod, "<namespace>/<name>", is gone; where its UID is given, another pod of that name stays reserved."""
         self._put(key, None)
+        if uid is not None:
+            self.seen(PodIdentity(key, uid))
         reserved = self._reserved.get(key)
         if reserved is not None and uid in (None, reserved.identity.uid):
             self.release(reserved.identity)
@@ -176,9 +181,8 @@ class Ledger:
 
     def release(self, pod: PodIdentity) -> None:
         """Let go of what is reserved for a pod, if anything is. Seen bound, it is let go of by itself."""
-        reserved = self._reserved.get(pod.key)
-        if reserved is not None and reserved.identity == pod:
-            del self._reserved[pod.key]
+        reserved = self._unreserve(pod)
+        if reserved is not None:
             self._rebalance_all(reserved, self._pods.get(pod.key))
 
     def is_reserved(self, pod: PodIdentity) -> bool:
@@ -200,16 +204,15 @@ class Ledger:
 
         Nodes that the books do not have are unknown ones.
         """
+        offer_of = self._market.offers(request)
         nodes: defaultdict[Offer, list[str]] = defaultdict(list)
-        groups = map(self._group_of.__getitem__, names)
-        # The only loop over what may be thousands of names: the look-ups run in C.
-        for name, offer in zip(names, map(self._market.offers(request).__getitem__, groups), strict=True):
-            nodes[offer].append(name)
+        for group, found in self._places.among(names):
+            nodes[offer_of[group]] += found
         return nodes
 
     def expectation(self, request: GpuRequest, node: str) -> Assessment | None:
         """What a pod would get on a node; None where too little is known of it."""
-        group = self._group_of[node]
+        group = self._places.group_of(node)
         if isinstance(group, Unknown) or not group.counts(request):
             return None
         return group.assess(request, self._demand.current)
@@ -247,7 +250,12 @@ class Ledger:
     def _bound_pod_of(self, pod: Mapping[str, Any]) -> BoundPod | None:
         return bound_pod_of(pod, trusts_records=self._trusts_records)
 
-    def _put(self, key: str, pod: BoundPod | None) -> None:
+    def _unreserve(self, pod: PodIdentity) -> BoundPod | None:
+        """Take out what is reserved for a pod; the page of its node is still to be written anew."""
+        reserved = self._reserved.get(pod.key)
+        return self._reserved.pop(pod.key) if reserved is not None and reserved.identity == pod else None
+
+    def _put(self, key: str, pod: BoundPod | None, reserved: BoundPod | None = None) -> None:
         before = self._pods.pop(key, None)
         if before is not None:
             self._pods_on[before.node].pop(key, None)
@@ -257,7 +265,8 @@ class Ledger:
             self._pods[key] = self._pods_on[pod.node][key] = pod
         if before != pod:
             self._count(before, pod)
-            self._rebalance_all(before, pod)
+        if before != pod or reserved is not None:
+            self._rebalance_all(before, pod, reserved)
 
     def _count(self, before: BoundPod | None, pod: BoundPod | None) -> None:
         if before is not None:
@@ -288,7 +297,7 @@ class Ledger:
         before = self._books.get(name)
         book = self._balanced(report, pods)
         self._books[name] = book
-        self._group_of[name] = book.group
+        self._places.put(name, book.group)
         (self.unsettled.add if is_unsettled(book) else self.unsettled.discard)(name)
 
         if before is not None and before.report is not report:
@@ -313,16 +322,6 @@ class Ledger:
         expected_slices, slices = expect_slices(pods, state.held_slices, reported)
         situation = self._groups.known(tables, expected.free, usable, state.allocation, slices)
         return NodeBook(report, expected.gpus, situation, expected_slices, expected.exclusive, claimed)
-
-
-class _GroupOf(dict[str, Group]):
-    """Node to its group: what the books say too, but one look-up away."""
-
-    def __missing__(self, _node: str) -> Group:
-        return _UNSEEN_GROUP
-
-
-_UNSEEN_GROUP: Final = Unknown(str(UNSEEN.problem))
 
 
 def _name_of(node: Mapping[str, Any]) -> str:

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, FilePath, ValidationError
+from pydantic import AfterValidator, Field, FilePath, ValidationError, model_validator
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 from pydantic_settings import SettingsError as CommandLineError
 
 from extender.failures import FAILURES_PER_NODE
+from extender.tls import CertificateFiles
 from gpu_topology.errors import SettingsError
 from gpu_topology.placement.models import readable
 
 Address = IPv4Address | IPv6Address
 Port = Annotated[int, Field(ge=0, le=65535)]
+Candidates = Annotated[int, Field(ge=0, le=100_000)]
 
 
 class Settings(BaseSettings):
@@ -60,14 +62,30 @@ class Settings(BaseSettings):
     """File with the token that people have to show to see the page's data. It is read anew for every request, so that
     it can be replaced."""
 
+    tls_certificate: FilePath | None = None
+    """PEM file with the certificate of the verbs' listener, which then speaks HTTPS alone. With --tls-key and
+    --tls-client-ca, for an extender that does not share kube-scheduler's pod. The three files are looked at every 5
+    seconds, and taken up when they have changed."""
+
+    tls_key: FilePath | None = None
+    """PEM file with its private key, not encrypted."""
+
+    tls_client_ca: FilePath | None = None
+    """PEM file with the CAs of clients: who shows no certificate of theirs is refused. Whoever has one may have pods
+    bound, so they should have signed no other client's certificate than kube-scheduler's."""
+
     kubeconfig: FilePath | None = None
     """File with the API server's address and credentials. Without it: the pod's service account, or outside of a
     cluster the default kubeconfig."""
 
-    max_candidates: Annotated[int, Field(ge=0, le=100_000)] = 100
+    max_candidates: Candidates = 20
     """Nodes: how many of those that can serve a pod filter passes on, the best ones. 0 passes on all. The size of the
     answers is what an extender costs: kube-scheduler scores every node that it gets back, and by default looks at a
-    sample of 10 % of 5,000 nodes itself. Soft affinities choose among these nodes, so it should not be too small."""
+    sample of 10 % of 5,000 nodes itself."""
+
+    max_candidates_with_preferences: Candidates = 100
+    """Nodes: the same for pods that prefer some nodes themselves (a preferred affinity, a topology spread constraint
+    with ScheduleAnyway), since preferences choose among these nodes only. Never fewer than for other pods."""
 
     bind: bool = False
     """Serve /bind as well, for a kube-scheduler that is configured with bindVerb: the GPUs are then chosen for good
@@ -87,6 +105,20 @@ class Settings(BaseSettings):
     """Seconds: how long such a node is left out the first time. Each time that it fails again when it is tried
     afterwards it is left out for twice as long, up to eight times."""
 
+    evict_on_gpu_loss: bool = False
+    """Evict pods that hold a lost GPU and have the annotation gpu-scheduler/on-gpu-loss: evict, while the scheduler
+    beside leads. It takes further rights: see docs/recovery.md."""
+
+    gpu_loss_seconds: Annotated[int, Field(ge=1, le=86_400)] = 30
+    """Seconds: how long the loss of a GPU must have been reported without a break before a pod is evicted for it."""
+
+    evictions_per_minute: Annotated[int, Field(ge=1, le=1000)] = 10
+    """The most pods that are evicted for lost GPUs within a minute, over the whole cluster."""
+
+    agent_namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = "gpu-topology-agent"
+    """The namespace of the agents' leases, which tell whether an agent lives: on the word of one that may not, nobody
+    is evicted."""
+
     worth_model: Annotated[str, AfterValidator(readable)] = "ring"
     """How the worth of a set of GPUs is computed. ring: the bandwidth of the slowest link in the best ring through the
     set. effbw: a regression on measurements, for machines with single and double NVLinks; nodes that it does not fit
@@ -98,6 +130,20 @@ class Settings(BaseSettings):
 
     log_format: Literal["json", "console"] = "json"
     """json: one object a line, for a log collector. console: aligned text, for a person."""
+
+    @property
+    def certificates(self) -> CertificateFiles | None:
+        """Where the certificates are; None where the verbs are served without TLS."""
+        if self.tls_certificate is None or self.tls_key is None or self.tls_client_ca is None:
+            return None
+        return CertificateFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        given = [file is not None for file in (self.tls_certificate, self.tls_key, self.tls_client_ca)]
+        if any(given) and not all(given):
+            raise ValueError("give all of --tls-certificate, --tls-key and --tls-client-ca, or none of them")
+        return self
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:
@@ -115,6 +161,8 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         raise SettingsError(str(error)) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if not first["loc"]:  # several settings do not go together
+            raise SettingsError(first["msg"].removeprefix("Value error, ")) from error
         name = str(first["loc"][0]).replace("-", "_")
         option, variable = f"--{name.replace('_', '-')}", f"GPU_SCHEDULER_{name.upper()}"
         raise SettingsError(f"{option} or {variable} is {first['input']!r}: {first['msg']}") from error

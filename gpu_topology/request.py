@@ -5,7 +5,7 @@ agent when the kubelet asks which GPUs to take. Both decide alike because they r
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -18,6 +18,7 @@ GPU_RESOURCE: Final = "nvidia.com/gpu"
 MIN_BANDWIDTH_ANNOTATION: Final = "gpu-scheduler/min-bandwidth-gbps"
 REQUIRE_ANNOTATION: Final = "gpu-scheduler/require"
 COMMUNICATION_ANNOTATION: Final = "gpu-scheduler/communication"
+ON_GPU_LOSS_ANNOTATION: Final = "gpu-scheduler/on-gpu-loss"
 
 
 class Require(StrEnum):
@@ -35,6 +36,13 @@ class Communication(StrEnum):
     NONE = "none"
     LIGHT = "light"
     HEAVY = "heavy"
+
+
+class OnGpuLoss(StrEnum):
+    """What is to be done with a pod when a GPU that it holds is lost."""
+
+    KEEP = "keep"
+    EVICT = "evict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +161,26 @@ def request_of(pod: Mapping[str, Any]) -> GpuRequest:
     Raises:
         WishError: an annotation of ours cannot be read; the message names it and says what it may hold.
     """
-    counts = counts_of(pod)
-    return GpuRequest(counts.containers, wishes_of(pod), counts.slices)
+    return with_wishes(counts_of(pod), pod)
+
+
+def with_wishes(counts: GpuRequest, pod: Mapping[str, Any]) -> GpuRequest:
+    """What a pod asks for, from what `counts_of` says of it and its wishes.
+
+    Raises:
+        WishError: as in `request_of`.
+    """
+    wishes = wishes_of(pod)
+    return counts if wishes == counts.wishes else replace(counts, wishes=wishes)
 
 
 def bound_request_of(pod: Mapping[str, Any]) -> GpuRequest:
     """The GPU request of a pod that is bound already: wishes that cannot be read count as none, for it holds GPUs."""
+    counts = counts_of(pod)
     try:
-        return request_of(pod)
+        return with_wishes(counts, pod)
     except WishError:
-        return counts_of(pod)
+        return counts
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:
@@ -197,11 +215,22 @@ def wishes_of(pod: Mapping[str, Any]) -> Wishes:
     annotations = _mapping(_mapping(pod.get("metadata")).get("annotations"))
     if not annotations:
         return _NO_WISHES
+    on_gpu_loss_of(pod)  # no wish about links, and yet to be told before the pod is bound if it cannot be read
     return Wishes(
         min_bandwidth_gbps=_bandwidth(annotations.get(MIN_BANDWIDTH_ANNOTATION)),
         require=_choice(REQUIRE_ANNOTATION, annotations.get(REQUIRE_ANNOTATION), Require) or Require.ANY,
         communication=_choice(COMMUNICATION_ANNOTATION, annotations.get(COMMUNICATION_ANNOTATION), Communication),
     )
+
+
+def on_gpu_loss_of(pod: Mapping[str, Any]) -> OnGpuLoss:
+    """What a pod wants to be done when a GPU that it holds is lost; without the annotation: nothing.
+
+    Raises:
+        WishError: as in `request_of`.
+    """
+    annotations = _mapping(_mapping(pod.get("metadata")).get("annotations"))
+    return _choice(ON_GPU_LOSS_ANNOTATION, annotations.get(ON_GPU_LOSS_ANNOTATION), OnGpuLoss) or OnGpuLoss.KEEP
 
 
 _NO_WISHES: Final = Wishes()
@@ -271,8 +300,8 @@ def _choice(annotation: str, text: object, choices: type[Choice]) -> Choice | No
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _sequence(value: object) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -20,7 +20,7 @@ def test_without_any_setting_only_the_probes_are_reachable_from_outside() -> Non
     assert settings.verbs_host.is_loopback
     assert settings.probes_host.is_unspecified
     assert (settings.verbs_port, settings.probes_port) == (8888, 8889)
-    assert settings.max_candidates == 100
+    assert (settings.max_candidates, settings.max_candidates_with_preferences) == (20, 100)
     assert (settings.page_port, settings.page_token_file) == (None, None)
     assert settings.page_host.is_loopback
 
@@ -65,6 +65,18 @@ def test_a_variable_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("GPU_SCHEDULER_LOG_LEVEL", "loud")
     with pytest.raises(SettingsError, match="GPU_SCHEDULER_LOG_LEVEL is 'loud'"):
         read_settings([])
+
+
+@pytest.mark.parametrize("given", [["certificate"], ["certificate", "key"], ["client-ca"]], ids=" ".join)
+def test_the_files_of_tls_are_given_together_or_not_at_all(tmp_path: Path, given: list[str]) -> None:
+    """With a part of them it would be anybody's guess what is meant."""
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SettingsError, match="give all of --tls-certificate, --tls-key and --tls-client-ca, or none"):
+        read_settings([f"--tls-{name}={file}" for name in given])
+    every = read_settings([f"--tls-{name}={file}" for name in ("certificate", "key", "client-ca")])
+    assert every.certificates == (file, file, file)
+    assert read_settings([]).certificates is None
 
 
 def test_every_setting_is_documented() -> None:

@@ -51,11 +51,14 @@ def test_the_extender_is_told_of_a_token_that_is_mounted(template: Manifest, ext
 def test_the_service_leads_to_the_port_of_the_page(
     rendered: tuple[Manifest, ...], template: Manifest, extender: Manifest
 ) -> None:
-    [service] = [each for each in rendered if each["kind"] == "Service"]
+    services = [each for each in rendered if each["kind"] == "Service"]
+    [service] = [each for each in services if each["metadata"]["name"] == "gpu-scheduler-page"]
     assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
     [port] = service["spec"]["ports"]
     [served] = [each for each in extender["ports"] if each["name"] == port["targetPort"]]
     assert {"name": f"{PREFIX}PAGE_PORT", "value": str(served["containerPort"])} in extender["env"]
+    [policy] = [each for each in rendered if each["metadata"]["name"] == "gpu-scheduler-page" and each != service]
+    assert policy["spec"]["ingress"] == [{"ports": [{"port": served["containerPort"]}]}]
 
 
 def test_without_the_component_there_is_no_page() -> None:
