@@ -15,14 +15,15 @@ class Shell:
     Args:
         folder: for what they need; empty or not there yet.
         kubeconfig: of the cluster.
-        namespace: kubectl's, unless a command names another.
+        namespace: kubectl's, unless a command names another; None: what a manifest says, else `default`.
         extender_url: where `gputopo explain` asks.
     """
 
-    def __init__(self, folder: Path, kubeconfig: Path, namespace: str, extender_url: str) -> None:
+    def __init__(self, folder: Path, kubeconfig: Path, namespace: str | None, extender_url: str) -> None:
         programs = folder / "bin"
         programs.mkdir(parents=True)
-        _script(programs / "kubectl", f'{quote(kubectl())} --namespace={namespace} "$@"')
+        chosen = "" if namespace is None else f" --namespace={namespace}"
+        _script(programs / "kubectl", f'{quote(kubectl())}{chosen} "$@"')
         _script(programs / "gputopo", f'{quote(sys.executable)} -m gputopo "$@" --url={extender_url}')
         self._environment = os.environ | {
             "PATH": f"{programs}:{os.environ['PATH']}",
