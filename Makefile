@@ -49,7 +49,7 @@ bench: install ## Every benchmark and experiment in under 20 minutes, beside its
 	$(RUN) benchmarks bench --output build/bench.json
 
 .PHONY: docs
-docs: install ## The documentation as a site, in build/site; opens from there without a web server.
+docs: install ## The documentation as a site, in build/site.
 	$(RUN) docs_site.settings_page
 	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
 

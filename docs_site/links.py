@@ -1,4 +1,4 @@
-"""A hook of mkdocs: the repository's own links, which GitHub understands, lead on in the site too.
+"""A hook of mkdocs: what GitHub understands in the pages, above all their links, works in the site too.
 
 A page links to files as they lie in the repository. What is a page of the site is linked to there; anything else, such
 as a manifest, is shown as its path, since no address of the repository is known here.
@@ -24,6 +24,8 @@ ELSEWHERE: Final = {
 """Pages of the site that lie outside of docs/, by their path in the repository."""
 DOCS: Final = "docs"
 _LINK: Final = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)#\s]*)(?P<fragment>#[^)\s]*)?\)")
+_ROW: Final = re.compile(r"^\|.*$", re.MULTILINE)
+_CODE: Final = re.compile(r"`[^`]+`")
 _FENCED: Final = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
@@ -36,8 +38,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - the name of the parameter is mkdocs' own
-    """Let each link of a page lead to where its target is in the site."""
-    return relinked(markdown, page.file.src_uri, {file.src_uri for file in files})
+    """Let each link of a page lead to where its target is in the site, and each table look as on GitHub."""
+    return without_escapes(relinked(markdown, page.file.src_uri, {file.src_uri for file in files}))
 
 
 def relinked(markdown: str, page: str, pages: set[str]) -> str:
@@ -63,6 +65,11 @@ def relinked(markdown: str, page: str, pages: set[str]) -> str:
 
     parts = _FENCED.split(markdown)
     return "".join(part if part.startswith("```") else _LINK.sub(relink, part) for part in parts)
+
+
+def without_escapes(markdown: str) -> str:
+    """A page whose tables have bars in code without the backslash that GitHub wants and Python-Markdown shows."""
+    return _ROW.sub(lambda row: _CODE.sub(lambda code: code[0].replace(r"\|", "|"), row[0]), markdown)
 
 
 def site_path(in_repository: str) -> str | None:

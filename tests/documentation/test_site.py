@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from docs_site.links import relinked
+from docs_site.links import relinked, without_escapes
 from docs_site.settings_page import PAGE, page
 from tests.manifests.files import REPOSITORY
 
@@ -85,3 +85,9 @@ def test_a_page_from_outside_of_the_folder_links_back_into_it() -> None:
     pages = {"security.md", "reference/extender.md"}
     link = "[a](../docs/security.md#mutual-tls)"
     assert relinked(link, "reference/extender.md", pages) == "[a](../security.md#mutual-tls)"
+
+
+def test_a_bar_in_the_code_of_a_table_needs_no_escape() -> None:
+    """In the text of a row, and outside of tables, a backslash stays."""
+    page = "| `a\\|b` | c \\| d |\n\n`a\\|b`\n"
+    assert without_escapes(page) == "| `a|b` | c \\| d |\n\n`a\\|b`\n"
