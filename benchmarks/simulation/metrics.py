@@ -9,9 +9,8 @@ import numpy as np
 
 from benchmarks.simulation.cluster import Cluster, Held
 from benchmarks.simulation.engine import Outcome
-from benchmarks.simulation.policies.packing import fragmented
 from benchmarks.simulation.runtime import SpeedModel, bandwidth_when_empty
-from gpu_topology.placement import DEFAULT_DEMAND, Demand
+from gpu_topology.placement import DEFAULT_DEMAND, Demand, fragmentation
 from gpu_topology.request import GpuRequest
 
 HIGH_PERCENTILE: Final = 95
@@ -87,9 +86,8 @@ class Timeline:
 
     def __call__(self, now: float, cluster: Cluster, waiting: int) -> None:
         """See `benchmarks.simulation.engine.Observer`."""
-        free = cluster.free_gpus
-        useless = sum(fragmented(gpus, self._demand) * nodes for gpus, nodes in cluster.nodes_by_free.items())
-        self.moments.append(Moment(now, 1 - free / cluster.gpus, useless / free if free else 0.0, waiting))
+        allocated = 1 - cluster.free_gpus / cluster.gpus
+        self.moments.append(Moment(now, allocated, fragmentation(cluster.nodes_by_free, self._demand), waiting))
 
     def means_until(self, end_s: float) -> tuple[float, float]:
         """The means over time of `allocated` and `fragmented`, from the first moment to this one."""

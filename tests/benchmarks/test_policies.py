@@ -11,8 +11,7 @@ from benchmarks.simulation.engine import Policy
 from benchmarks.simulation.jobs import pod_of
 from benchmarks.simulation.policies import OURS, POLICIES
 from benchmarks.simulation.policies.extended import Extended
-from benchmarks.simulation.policies.packing import fragmented
-from gpu_topology.placement import Demand, mask_of
+from gpu_topology.placement import mask_of
 from gpu_topology.request import ContainerKind, ContainerRequest, GpuRequest
 from tests.benchmarks.clusters import cluster
 
@@ -117,11 +116,6 @@ def test_no_policy_chooses_where_there_is_no_room() -> None:
 
 def test_the_weight_is_that_of_the_shipped_configuration() -> None:
     assert 1 <= extender_weight() <= 100
-
-
-def test_free_gpus_are_fragmented_for_requests_that_are_larger() -> None:
-    """Of three free GPUs none serves a request of four, which is half of the demand."""
-    assert fragmented(3, Demand.of({1: 1, 4: 1})) == 1.5
 
 
 def test_an_unadvised_kubelet_gives_each_container_free_gpus() -> None:

@@ -1,13 +1,12 @@
 """Policies that count GPUs, cpu and memory, and do not look at links. Their ties are broken by the order of nodes."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from benchmarks.kube_scheduler import Resources
 from benchmarks.simulation.cluster import Node
 from benchmarks.simulation.engine import Choice
 from benchmarks.simulation.policies.base import Unaware
-from gpu_topology.placement import DEFAULT_DEMAND, Demand
+from gpu_topology.placement import DEFAULT_DEMAND, Demand, fragmented
 from gpu_topology.request import GpuRequest
 
 
@@ -52,9 +51,3 @@ class Fragmentation(Unaware):
 
     def _growth(self, free: int, taken: int) -> float:
         return fragmented(free - taken, self._demand) - fragmented(free, self._demand)
-
-
-@lru_cache(maxsize=4096)
-def fragmented(free: int, demand: Demand) -> float:
-    """How many of a node's free GPUs the average request cannot use."""
-    return sum(share * free for size, share in demand.shares if size > free)
