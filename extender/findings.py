@@ -89,12 +89,13 @@ def allotments(node: str, before: NodeBook, report: NodeReport, pods: Sequence[B
         expected = missing | shown_gpus(pod, before.report.state.held)
         given = shown_gpus(pod, report.state.held)
         if missing and given.bit_count() == expected.bit_count():
-            basis = _basis(before, pod)
+            basis = basis_of(before, pod)
             agrees = given == expected or (basis is not Basis.RECORDED and worth(given) >= worth(expected))
             yield Allotment(node, pod.identity.key, basis, tuple(gpus_of(expected)), tuple(gpus_of(given)), agrees)
 
 
-def _basis(page: NodeBook, pod: BoundPod) -> Basis:
+def basis_of(page: NodeBook, pod: BoundPod) -> Basis:
+    """What it rests on which GPUs a pod is expected to get that its node's report does not yet show in full."""
     if pod.identity.key in page.exclusive:
         return Basis.RECORDED
     enforces = page.report.state is not None and page.report.state.allocation is Allocation.BEST

@@ -3,6 +3,7 @@
 Unknown is a state of its own: the node is not taken for empty, nor for full.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,8 +20,10 @@ from gpu_topology.contract import (
     topology_hash,
 )
 from gpu_topology.errors import ContractError, PlacementError
+from gpu_topology.interconnect import interconnect_of
 from gpu_topology.placement import LinkTables, WorthModels, tables_of
 from gpu_topology.request import GPU_RESOURCE
+from gpu_topology.topology import NodeTopology
 
 _MOST_DIGITS: Final = 9
 """In a number of GPUs that is worth reading."""
@@ -44,6 +47,18 @@ class Knowledge(StrEnum):
     """Its GPUs come from a DRA driver, which chooses them itself: see `extender.dra`."""
 
 
+class MachineKind(NamedTuple):
+    """What people call a machine by.
+
+    Attributes:
+        interconnect: the value of its label gpu-scheduler/interconnect; "" where it has none.
+        model: the model of its GPUs as NVML gives it; "mixed" where they differ, "" where it is not known.
+    """
+
+    interconnect: str
+    model: str
+
+
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Machine:
     """What is kept of a topology; shared by nodes with equal annotations.
@@ -53,10 +68,12 @@ class Machine:
     Attributes:
         uuids: of its GPUs, in the order of their indices; None where unknown.
         tables: what placement needs to judge sets of these GPUs.
+        kind: which machines it is counted with.
     """
 
     uuids: tuple[str | None, ...]
     tables: LinkTables
+    kind: MachineKind
 
 
 class _Source(NamedTuple):
@@ -156,11 +173,18 @@ class ReportReader:
             try:
                 topology = decode_topology(annotation)
                 uuids = tuple(gpu.uuid for gpu in topology.gpus)
-                machine = Machine(uuids, tables_of(topology, self._models.of(topology)))
+                tables = tables_of(topology, self._models.of(topology))
+                machine = Machine(uuids, tables, _kind_of(topology))
             except (ContractError, PlacementError) as error:
                 raise _UnknownError(Knowledge.BAD_TOPOLOGY, str(error)) from error
             self._machines[fingerprint] = machine
         return machine
+
+
+def _kind_of(topology: NodeTopology) -> MachineKind:
+    models = {gpu.product or "" for gpu in topology.gpus}
+    model = models.pop() if len(models) == 1 else "mixed"
+    return MachineKind(interconnect_of(topology) or "", sys.intern(model))
 
 
 def _state(annotation: object, machine: Machine, topology_annotation: str) -> NodeState:

@@ -6,10 +6,12 @@ import socket
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
 
 import structlog
 import uvicorn
+from prometheus_client import disable_created_metrics
 from starlette.types import ASGIApp
 
 from extender.app import create_probes_app, create_verbs_app
@@ -17,10 +19,12 @@ from extender.bind import Binder
 from extender.dra import DeviceClasses
 from extender.failing import Departures, FailingNodes
 from extender.feeds import Feeds, NodeFeed, PodFeed, trimmed_node, trimmed_pod
+from extender.gauges import watch_pod_events, watch_reflectors
 from extender.ledger import Ledger
 from extender.node_events import NodeEvents
+from extender.pod_events import PodEvents
 from extender.preferences import CandidateLimits
-from extender.service import MIB, Service
+from extender.service import MIB, NOBODY, Service
 from extender.settings import Address, Settings
 from extender.transport import OnePieceProtocol
 from gpu_topology.errors import SettingsError
@@ -41,6 +45,7 @@ async def serve(settings: Settings) -> None:
         SettingsError: an address cannot be listened on, or there are no usable credentials for the API server.
     """
     log = structlog.get_logger("extender")
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # as the library has it; they double what is read
     stop = _stop_on_signals()
     with ExitStack() as sockets:
         verbs = sockets.enter_context(_listen("verbs", settings.verbs_host, settings.verbs_port))
@@ -51,22 +56,26 @@ async def serve(settings: Settings) -> None:
             events = NodeEvents(cluster)
             failing = _failing(settings, ledger, events)
             node_feed: Handler = NodeFeed(ledger)
-            pod_feed: Handler = PodFeed(ledger)
+            reflectors: dict[str, Reflector] = {}
+            pod_events = PodEvents(cluster, socket.gethostname())
+            service = _service(
+                settings, ledger, reflectors=reflectors, failing=failing, binder=binder, pod_events=pod_events
+            )
+            pod_feed: Handler = Feeds(PodFeed(ledger), service.arrivals)
             if settings.failing_nodes:
                 node_feed, pod_feed = Feeds(node_feed, Departures(failing)), Feeds(pod_feed, failing)
-            reflectors = {
+            reflectors |= {
                 "nodes": Reflector(cluster, Resource.NODES, node_feed, trim=trimmed_node),
                 "pods": Reflector(cluster, Resource.PODS, pod_feed, field_selector="spec.nodeName!=", trim=trimmed_pod),
             }
             classes = DeviceClasses(ledger.serve_by_dra)
             reflectors["deviceclasses"] = Reflector(cluster, Resource.DEVICE_CLASSES, classes, is_optional=True)
-            service = _service(settings, ledger, reflectors, failing, binder)
             servers = [
                 _Server(create_verbs_app(service), verbs),
                 _Server(create_probes_app(service), probes),
             ]
             log.info("listening", verbs=_url(verbs), probes=_url(probes))
-            await _run(servers, [*reflectors.values(), failing, events], stop)
+            await _run(servers, [*reflectors.values(), failing, events, pod_events], stop)
             if binder is not None:
                 await binder.close()
     log.info("stopped")
@@ -86,12 +95,14 @@ def _failing(settings: Settings, ledger: Ledger, events: NodeEvents) -> FailingN
     return FailingNodes(ledger, settings.failing_nodes, pause, tell=events.tell)
 
 
-def _service(
+def _service(  # noqa: PLR0913  what the process has made, by name
     settings: Settings,
     ledger: Ledger,
+    *,
     reflectors: Mapping[str, Reflector],
     failing: FailingNodes,
     binder: Binder | None,
+    pod_events: PodEvents,
 ) -> Service:
     def waiting_for() -> str | None:
         missing = [name for name, reflector in reflectors.items() if not reflector.synced]
@@ -104,20 +115,20 @@ def _service(
         max_request_bytes=settings.max_request_mib * MIB,
         waiting_for=waiting_for,
         failing=failing,
+        teller=pod_events if settings.pod_events else NOBODY,
     )
-    service.metrics.watch(
-        "gpu_scheduler_watch_synced",
-        "1 once all objects of a resource have been listed.",
-        "resource",
-        lambda: {name: int(reflector.synced) for name, reflector in reflectors.items()},
-    )
-    service.metrics.watch(
-        "gpu_scheduler_watch_failures",
-        "Lists and watches that failed since the start.",
-        "resource",
-        lambda: {name: reflector.failures for name, reflector in reflectors.items()},
-    )
+    watch_reflectors(service.metrics, reflectors)
+    watch_pod_events(service.metrics, pod_events)
+    service.metrics.describe(_version())
     return service
+
+
+def _version() -> str:
+    """This program's, or "unknown" where it runs without having been installed."""
+    try:
+        return version("gpu-topology-scheduler")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 class _Background(Protocol):

@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     """Seconds: how long such a node is left out the first time. Each time that it fails again when it is tried
     afterwards it is left out for twice as long, up to eight times."""
 
+    pod_events: bool = True
+    """Write events about pods that ask for GPUs: why one waits, and what a pod of several GPUs got. At most 20 a
+    second."""
+
     worth_model: Annotated[str, AfterValidator(readable)] = "ring"
     """How the worth of a set of GPUs is computed. ring: the bandwidth of the slowest link in the best ring through the
     set. effbw: a regression on measurements, for machines with single and double NVLinks; nodes that it does not fit

@@ -5,8 +5,19 @@ they cost more time and memory than the annotations and the few fields that are 
 """
 
 from kubernetes_api.cluster import Cluster, Resource
-from kubernetes_api.created import NodeEvent
+from kubernetes_api.created import NodeEvent, PodEvent
 from kubernetes_api.errors import ApiError, ConflictError, NotFoundError
-from kubernetes_api.reflector import Handler, Reflector
+from kubernetes_api.reflector import Handler, Reflector, Restart
 
-__all__ = ["ApiError", "Cluster", "ConflictError", "Handler", "NodeEvent", "NotFoundError", "Reflector", "Resource"]
+__all__ = [
+    "ApiError",
+    "Cluster",
+    "ConflictError",
+    "Handler",
+    "NodeEvent",
+    "NotFoundError",
+    "PodEvent",
+    "Reflector",
+    "Resource",
+    "Restart",
+]

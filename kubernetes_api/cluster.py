@@ -17,7 +17,16 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException
 
 from gpu_topology.errors import SettingsError
-from kubernetes_api.created import NodeEvent, lease_renewal, new_binding, new_event, new_lease
+from kubernetes_api.created import (
+    NodeEvent,
+    PodEvent,
+    event_series,
+    lease_renewal,
+    new_binding,
+    new_event,
+    new_lease,
+    new_pod_event,
+)
 from kubernetes_api.errors import ApiError, ConflictError, ExpiredError, NotFoundError
 
 if TYPE_CHECKING:
@@ -34,7 +43,7 @@ sends none (seen for 90 s with v1.36.3)."""
 PAGE_SIZE: Final = 500
 """Objects per page of a list: what client-go uses."""
 
-_EVENTS: Final = "/apis/events.k8s.io/v1/namespaces/default/events"
+_EVENTS: Final = "/apis/events.k8s.io/v1/namespaces/{namespace}/events"
 """Events about nodes belong into the namespace `default`: the API server takes them in no other of ours."""
 _LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 _ERRORS_BY_STATUS: Final = {404: NotFoundError, 409: ConflictError, 410: ExpiredError}
@@ -142,7 +151,31 @@ class Cluster:
         Raises:
             ApiError: the API server refused, or could not be reached.
         """
-        await self._json("POST", _EVENTS, body=new_event(node, event, datetime.now(UTC)))
+        await self._json("POST", _EVENTS.format(namespace="default"), body=new_event(node, event, datetime.now(UTC)))
+
+    async def create_pod_event(self, event: PodEvent) -> None:
+        """Say something about a pod, where `kubectl describe pod` shows it.
+
+        Raises:
+            NotFoundError: there is no such namespace.
+            ConflictError: it has been said before, by an event of the same name.
+            ApiError: the API server refused, or could not be reached.
+        """
+        await self._json("POST", _events_of(event), body=new_pod_event(event, datetime.now(UTC)))
+
+    async def repeat_pod_event(self, event: PodEvent, count: int) -> None:
+        """Say that something has happened again.
+
+        Args:
+            event: as it was created.
+            count: how often it has happened by now, at least 2.
+
+        Raises:
+            NotFoundError: the API server has forgotten the event, as it does after an hour unless told otherwise.
+            ApiError: the API server refused, or could not be reached.
+        """
+        path = f"{_events_of(event)}/{quote(event.name, safe='')}"
+        await self._json("PATCH", path, body=event_series(count, datetime.now(UTC)))
 
     async def renew_lease(self, namespace: str, node: str, duration_seconds: int) -> None:
         """Say in the lease of this node's name that its holder lives; the lease is made where there is none.
@@ -254,6 +287,10 @@ class Cluster:
 def _pod(namespace: str, name: str) -> str:
     """The path of a pod, whatever its names hold: they may come from a request to us."""
     return f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(name, safe='')}"
+
+
+def _events_of(event: PodEvent) -> str:
+    return _EVENTS.format(namespace=quote(event.namespace, safe=""))
 
 
 async def _load_credentials(configuration: Configuration, kubeconfig: Path | None) -> None:

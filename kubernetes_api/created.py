@@ -8,6 +8,8 @@ from typing import Any, Final
 AGENT: Final = "gpu-scheduler/agent"
 MOST_NOTE_BYTES: Final = 1024
 """What the API server takes as a note (k8s.io/kubernetes, pkg/apis/core/validation/events.go)."""
+MOST_INSTANCE_CHARACTERS: Final = 128
+"""Of a reporting instance (the same file)."""
 _CUT: Final = " ..."
 
 
@@ -30,18 +32,79 @@ class NodeEvent:
     reporter: str = AGENT
 
 
+@dataclass(frozen=True, slots=True)
+class PodEvent:
+    """Something that was decided about a pod, for people to read.
+
+    Attributes:
+        name: the Event's own, unique in the namespace: whoever would say the same again meets a conflict.
+        namespace: the pod's, and the Event's.
+        pod: its name.
+        uid: its UID.
+        reason: one word for what happened, such as "WaitsForGpus".
+        action: one word for what was done about it.
+        note: a sentence; cut where it is longer than the API server takes.
+        is_warning: whether somebody should look.
+        reporter: who says so: a qualified name, as the API server wants it.
+        instance: which process of that name says so, such as the name of its pod.
+    """
+
+    name: str
+    namespace: str
+    pod: str
+    uid: str
+    reason: str
+    action: str
+    note: str
+    is_warning: bool
+    reporter: str
+    instance: str
+
+
 def new_event(node: str, event: NodeEvent, at: datetime) -> dict[str, Any]:
     """The Event object. The UID that it gives is the node's name, as kubelets do: `kubectl describe` finds both."""
     return {
+        "metadata": {"generateName": f"{node}-", "namespace": "default"},
+        "regarding": {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node},
+        "reportingInstance": node[:MOST_INSTANCE_CHARACTERS],
+        **_said(event, at),
+    }
+
+
+def new_pod_event(event: PodEvent, at: datetime) -> dict[str, Any]:
+    """The Event object about a pod."""
+    return {
+        "metadata": {"name": event.name, "namespace": event.namespace},
+        "regarding": {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": event.namespace,
+            "name": event.pod,
+            "uid": event.uid,
+        },
+        "reportingInstance": event.instance[:MOST_INSTANCE_CHARACTERS],
+        **_said(event, at),
+    }
+
+
+def event_series(count: int, at: datetime) -> dict[str, Any]:
+    """What changes of an Event that has happened again; the API server lets nothing else of it change.
+
+    Args:
+        count: how often it has happened, the first time included: at least 2.
+        at: when it happened last.
+    """
+    return {"series": {"count": count, "lastObservedTime": _micro_time(at)}}
+
+
+def _said(event: NodeEvent | PodEvent, at: datetime) -> dict[str, Any]:
+    return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{node}-", "namespace": "default"},
         "eventTime": _micro_time(at),
         "reportingController": event.reporter,
-        "reportingInstance": node[:128],
         "action": event.action,
         "reason": event.reason,
-        "regarding": {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node},
         "note": _cut(event.note),
         "type": "Warning" if event.is_warning else "Normal",
     }
