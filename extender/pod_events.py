@@ -16,15 +16,16 @@ from typing import Final, Protocol
 import structlog
 
 from extender.clock import utc_now
+from extender.failing import REPORTER
 from extender.pod_story import Said
 from extender.pods import PodIdentity
 from kubernetes_api import ApiError, ConflictError, NotFoundError, PodEvent
 
-REPORTER: Final = "gpu-scheduler/extender"
 SERIES_INTERVAL: Final = timedelta(minutes=1)
 """Between two writes of the same event of the same pod."""
 MOST_PER_SECOND: Final = 20
-"""Events written: a fifth of those that a kube-scheduler writes itself that binds 100 pods a second."""
+"""Events written: a fifth of those that a kube-scheduler writes itself that binds 100 pods a second. Each takes 0.7 ms
+of CPU time here (`kubernetes_api.Cluster` to a server on loopback, without TLS), all of them 1.5 % of one CPU."""
 MOST_WAITING: Final = 1000
 """Events that wait to be written: for 50 seconds, after which they would be old news."""
 MOST_SERIES: Final = 1000

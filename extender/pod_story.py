@@ -65,8 +65,11 @@ class Nobody:
         """See `Teller`."""
 
 
+NOBODY: Final = Nobody()
+
+
 def waiting(pod: str, request: GpuRequest, refusals: Mapping[str, int]) -> Said:
-    """That no node can serve a pod, and why.
+    """That none of the nodes that were asked about can serve a pod, and why.
 
     Args:
         pod: "<namespace>/<name>".
@@ -79,9 +82,10 @@ def waiting(pod: str, request: GpuRequest, refusals: Mapping[str, int]) -> Said:
     asked = f"{request.total} GPUs" if request.total != 1 else "1 GPU"
     if request.slices:
         asked = f"{asked} and parts of GPUs" if request.total else "parts of GPUs"
+    candidates = _nodes(sum(refusals.values()))
     note = (
-        f"No node can serve it with {asked}; when it was first refused: {groups or 'no candidate'}. "
-        f"What holds now, and what would help: gputopo explain {pod}"
+        f"When it was first refused, none of {candidates} that kube-scheduler asked about could serve it with {asked}"
+        f"{': ' if groups else ''}{groups}. What holds now, and what would help: gputopo explain {pod}"
     )
     return Said(reason, "Filtering", note)
 

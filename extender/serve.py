@@ -23,8 +23,9 @@ from extender.gauges import watch_pod_events, watch_reflectors
 from extender.ledger import Ledger
 from extender.node_events import NodeEvents
 from extender.pod_events import PodEvents
+from extender.pod_story import NOBODY
 from extender.preferences import CandidateLimits
-from extender.service import MIB, NOBODY, Service
+from extender.service import MIB, Service
 from extender.settings import Address, Settings
 from extender.transport import OnePieceProtocol
 from gpu_topology.errors import SettingsError

@@ -62,8 +62,6 @@ REPORT_PATIENCE: Final = timedelta(seconds=30)
 """How long a pod that has had others evicted waits for the agent to report that they left. A report takes a second or
 so; an agent that is down must not keep the pod from trying elsewhere."""
 
-NOBODY: Final = pod_story.Nobody()
-
 _SURPRISES: Final[dict[type[Finding], str]] = {
     Allotment: "a pod got other GPUs than expected",
     Evidence: "a pod's status names other GPUs than the agent reports",
@@ -107,7 +105,7 @@ class Service:
         max_request_bytes: int = 64 * MIB,
         waiting_for: Callable[[], str | None] = _ready,
         failing: FailingNodes | None = None,
-        teller: pod_story.Teller = NOBODY,
+        teller: pod_story.Teller = pod_story.NOBODY,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.metrics = Metrics()

@@ -156,7 +156,8 @@ def test_a_pod_that_fits_nowhere_tells_why_each_time_it_is_refused() -> None:
     assert (key, said) == again
     assert (said.reason, said.is_warning) == ("WaitsForLinkedGpus", False)
     assert said.note == (
-        "No node can serve it with 4 GPUs; when it was first refused: 1 node with too few free, "
+        "When it was first refused, none of 3 nodes that kube-scheduler asked about could serve it with 4 GPUs: "
+        "1 node with too few free, "
         "1 node where no free set has in common what it requires, 1 node whose topology is not known. "
         "What holds now, and what would help: gputopo explain team/trainer"
     )
