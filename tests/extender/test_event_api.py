@@ -13,7 +13,7 @@ from kubernetes_api import Cluster, ConflictError, NotFoundError, PodEvent
 from kubernetes_api.created import MOST_NOTE_BYTES
 from tests.control_plane.cluster import ControlPlane
 from tests.extender.fake_event_api import FakeEventApi
-from tests.extender.test_pod_events import Clock, until
+from tests.extender.test_pod_events import Clock, until_counted
 
 EVENT = PodEvent(
     name="trainer.0123456789abcdef",
@@ -90,7 +90,7 @@ async def test_a_pod_that_waits_has_one_event_on_a_real_api_server_whose_count_r
         writing = asyncio.create_task(events.run())
         for written in range(1, 4):
             events.tell(pod, Said("WaitsForGpus", "Filtering", "No node can serve it."))
-            await until(lambda written=written: events.counted[Outcome.WRITTEN] >= written)
+            await until_counted(events, Outcome.WRITTEN, written)
             (event,) = control_plane.client.list("Event", "default", api_version=EVENTS)
             counts.append(event.get("series", {}).get("count"))
             clock.now += SERIES_INTERVAL

@@ -26,6 +26,11 @@ async def until(happened: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
+async def until_counted(events: PodEvents, outcome: Outcome, number: int) -> None:
+    """The same for so many events with this outcome."""
+    await until(lambda: events.counted[outcome] >= number)
+
+
 class Clock:
     """A clock that stands until it is turned."""
 
@@ -47,7 +52,7 @@ class World:
 
     async def written(self, number: int) -> None:
         """Wait until so many have been written."""
-        await until(lambda: self.events.counted[Outcome.WRITTEN] >= number)
+        await until_counted(self.events, Outcome.WRITTEN, number)
 
     def counts(self) -> list[tuple[str, str, int]]:
         """Each event's pod, reason and count."""
@@ -140,10 +145,9 @@ async def test_what_the_api_server_refuses_is_counted_logged_once_and_tried_when
     world: World, logged: list[MutableMapping[str, Any]]
 ) -> None:
     world.api.refusal = ApiError("forbidden", 403)
-    for _ in range(3):
-        failed = world.events.counted[Outcome.FAILED]
+    for failures in range(1, 4):
         world.events.tell(TRAINER, WAITS)
-        await until(lambda failed=failed: world.events.counted[Outcome.FAILED] > failed)
+        await until_counted(world.events, Outcome.FAILED, failures)
     assert [entry["error"] for entry in logged] == ["forbidden"]
     world.api.refusal = None
     world.events.tell(TRAINER, WAITS)

@@ -11,8 +11,8 @@ from extender.failures import Standing, Verdict
 from extender.ledger import Ledger
 from extender.reports import MachineKind
 from extender.stock import GpuState, Stock
-from gpu_topology.contract import SlicePool
 from gpu_topology.placement import Demand
+from gpu_topology.slices import SlicePool
 from tests.extender.builders import bare_node, bridged, holder, node, plain, pod, switched
 
 SWITCHED = MachineKind("nvswitch", "NVIDIA H100 80GB HBM3")
