@@ -9,6 +9,7 @@ from extender.ledger import Ledger
 from extender.metrics import Metrics
 from extender.pod_events import Outcome, PodEvents
 from extender.stock import GpuState
+from extender.tls import Certificates
 from kubernetes_api import Reflector, Restart
 
 _KIND = ("interconnect", "model")
@@ -80,4 +81,21 @@ def watch_pod_events(metrics: Metrics, events: PodEvents) -> None:
         "Events about pods: written, dropped (too many were waiting) or failed (the API server did not take it).",
         "outcome",
         lambda: {outcome: events.counted[outcome] for outcome in Outcome},
+    )
+
+
+def watch_certificates(metrics: Metrics, certificates: Certificates) -> None:
+    """Show what became of changed certificates, and of connections without one that is trusted."""
+    metrics.tally(
+        "gpu_scheduler_certificate_reloads",
+        "Changed certificate files that were taken up (replaced), or could not be used (failed: tried again every "
+        "5 seconds).",
+        "outcome",
+        lambda: certificates.reloads,
+    )
+    metrics.tally(
+        "gpu_scheduler_refused_connections",
+        "Connections to the verbs that failed for want of a certificate that both sides trust, by OpenSSL's reason.",
+        "reason",
+        lambda: certificates.refused,
     )

@@ -19,7 +19,7 @@ from extender.bind import Binder
 from extender.dra import DeviceClasses
 from extender.failing import Departures, FailingNodes
 from extender.feeds import Feeds, NodeFeed, PodFeed, trimmed_node, trimmed_pod
-from extender.gauges import watch_pod_events, watch_reflectors
+from extender.gauges import watch_certificates, watch_pod_events, watch_reflectors
 from extender.ledger import Ledger
 from extender.node_events import NodeEvents
 from extender.pod_events import PodEvents
@@ -27,6 +27,7 @@ from extender.pod_story import NOBODY
 from extender.preferences import CandidateLimits
 from extender.service import MIB, Service
 from extender.settings import Address, Settings
+from extender.tls import Certificates, Renewal
 from extender.transport import OnePieceProtocol
 from gpu_topology.errors import SettingsError
 from gpu_topology.placement import WorthModels
@@ -43,10 +44,12 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; then finish the requests in flight and return.
 
     Raises:
-        SettingsError: an address cannot be listened on, or there are no usable credentials for the API server.
+        SettingsError: an address cannot be listened on, a certificate cannot be used, or there are no usable
+            credentials for the API server.
     """
     log = structlog.get_logger("extender")
     disable_created_metrics()  # type: ignore[no-untyped-call]  # as the library has it; they double what is read
+    certificates = Certificates(settings.certificates) if settings.certificates else None
     stop = _stop_on_signals()
     with ExitStack() as sockets:
         verbs = sockets.enter_context(_listen("verbs", settings.verbs_host, settings.verbs_port))
@@ -72,11 +75,19 @@ async def serve(settings: Settings) -> None:
             classes = DeviceClasses(ledger.serve_by_dra)
             reflectors["deviceclasses"] = Reflector(cluster, Resource.DEVICE_CLASSES, classes, is_optional=True)
             servers = [
-                _Server(create_verbs_app(service), verbs),
+                _Server(create_verbs_app(service), verbs, certificates),
                 _Server(create_probes_app(service), probes),
             ]
-            log.info("listening", verbs=_url(verbs), probes=_url(probes))
-            await _run(servers, [*reflectors.values(), failing, events, pod_events], stop)
+            background: list[_Background] = [*reflectors.values(), failing, events, pod_events]
+            if certificates is not None:
+                background.append(Renewal(certificates, then=servers[0].hang_up))
+                watch_certificates(service.metrics, certificates)
+            elif not settings.verbs_host.is_loopback:
+                log.warning(
+                    "whoever reaches the verbs may ask: they are beyond loopback, without TLS", verbs=_url(verbs)
+                )
+            log.info("listening", verbs=_url(verbs, "https" if certificates else "http"), probes=_url(probes))
+            await _run(servers, background, stop)
             if binder is not None:
                 await binder.close()
     log.info("stopped")
@@ -161,7 +172,7 @@ async def _run(servers: "list[_Server]", background: Sequence[_Background], stop
 class _Server(uvicorn.Server):
     """A server on one open socket, which leaves the process's signals alone: there are two servers."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, certificates: Certificates | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -174,12 +185,18 @@ class _Server(uvicorn.Server):
                 proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+                ssl_context_factory=(lambda *_: certificates.context) if certificates else None,
             )
         )
         self._listener = listener
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         await super().serve(sockets or [self._listener])
+
+    def hang_up(self) -> None:
+        """End each connection once its request is answered: what a client was let in by may not hold any more."""
+        for connection in tuple(self.server_state.connections):
+            connection.shutdown()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -194,6 +211,6 @@ def _listen(name: str, host: Address, port: int) -> socket.socket:
         raise SettingsError(f"{name}: cannot listen on {host}, port {port}: {error.strerror}") from error
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str = "http") -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"

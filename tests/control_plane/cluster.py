@@ -98,10 +98,10 @@ class ControlPlane:
         """A client for a user with these groups; to be closed by the caller."""
         return Client(self.server, self._authority.certificate, self._identity(user, tuple(groups)))
 
-    def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
-        """A kubeconfig for an existing service account, with a fresh token."""
-        path = self.folder / "certificates" / f"{namespace}.{name}.kubeconfig"
-        return self._write_kubeconfig(path, {"token": self.client.service_account_token(namespace, name)})
+    def service_account_kubeconfig(self, namespace: str, name: str, *, pod: str | None = None) -> Path:
+        """A kubeconfig for an existing service account, with a fresh token, bound to a pod of that account if given."""
+        path = self.folder / "certificates" / f"{'.'.join(filter(None, (namespace, name, pod)))}.kubeconfig"
+        return self._write_kubeconfig(path, {"token": self.client.service_account_token(namespace, name, pod=pod)})
 
     def start_scheduler(
         self,

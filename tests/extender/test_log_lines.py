@@ -22,7 +22,7 @@ from tests.extender.builders import node, pod, switched
 from tests.manifests.files import REPOSITORY
 
 PAGE: Final = (REPOSITORY / "docs" / "logs.md").read_text()
-LINE: Final = re.compile(r"^\| `([^`]+)` \| ((?:debug|info|warning)[^|]*) \| [^|]+ \|([^|]*)\|$", re.MULTILINE)
+LINE: Final = re.compile(r"^\| `([^`]+)` \| ((?:debug|info|warning|error)[^|]*) \| [^|]+ \|([^|]*)\|$", re.MULTILINE)
 FIELD: Final = re.compile(r"`(\w+)`")
 SECRET: Final = "correct-horse-battery-staple"  # noqa: S105  to be looked for
 LEVELS: Final = {"debug", "info", "warning", "error", "exception", "critical"}

@@ -1,6 +1,7 @@
 """The metrics: each is documented and named as Prometheus wants it, and the documentation speaks of no other."""
 
 import re
+from collections import Counter
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -8,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from extender.failing import FailingNodes
 from extender.feeds import NodeFeed
+from extender.gauges import watch_certificates
 from extender.ledger import Ledger
 from extender.placed import Quality
 from extender.pod_events import Outcome, PodEvents
@@ -15,6 +17,7 @@ from extender.serve import _service
 from extender.service import Service
 from extender.settings import Settings
 from extender.stock import GpuState
+from extender.tls import Certificates
 from kubernetes_api import Cluster, Reflector, Resource, Restart
 from tests.extender.builders import bridged, node, switched
 from tests.extender.fake_event_api import FakeEventApi
@@ -65,7 +68,7 @@ def service() -> Service:
     reflectors = {"nodes": Reflector(nobody, Resource.NODES, NodeFeed(ledger))}
     reflectors["nodes"]._heard_at = 0.0
     events = PodEvents(FakeEventApi(), "replica-0")
-    return _service(
+    served = _service(
         Settings(),
         ledger,
         reflectors=reflectors,
@@ -73,6 +76,10 @@ def service() -> Service:
         binder=None,
         pod_events=events,
     )
+    certificates = Certificates.__new__(Certificates)
+    certificates.reloads, certificates.refused = Counter(failed=1), Counter(UNKNOWN=1)
+    watch_certificates(served.metrics, certificates)
+    return served
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,16 @@ def render(folder: Path) -> tuple[Manifest, ...]:
     return tuple(yaml.safe_load_all(done.stdout))
 
 
+def overlay(folder: Path, *components: Path) -> Path:
+    """Write an overlay of the base with some components into a folder, as the documentation has it; the folder."""
+    folder = folder.resolve()
+    # kustomize takes no absolute paths.
+    base, *added = (os.path.relpath(path, folder) for path in (BASE, *components))
+    kustomization = {"resources": [base], "components": added}
+    folder.joinpath("kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return folder
+
+
 def pod_specs(manifests: tuple[Manifest, ...]) -> Iterator[tuple[str, Manifest]]:
     """The name and the pod's specification of every Deployment, DaemonSet and Pod."""
     for manifest in manifests:
