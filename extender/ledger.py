@@ -68,6 +68,7 @@ class Ledger:
     Attributes:
         standings: the nodes where GPU pods keep failing, and what is to be thought of them; whoever watches them says.
         tell: called with what is found out about what was expected; does nothing unless somebody is put here.
+        seen: likewise with every pod that is shown bound, with GPUs or without, or gone after it was.
         unsettled: nodes with pods of which only the number of GPUs is known, not which.
     """
 
@@ -93,6 +94,7 @@ class Ledger:
         self._device_class: str | None = None
         self.unsettled: set[str] = set()
         self.tell: Callable[[Finding], None] = lambda _: None
+        self.seen: Callable[[PodIdentity], None] = lambda _: None
 
     def replace_nodes(self, nodes: Iterable[Mapping[str, Any]]) -> None:
         """These are all the nodes that exist."""
@@ -147,10 +149,13 @@ class Ledger:
         """A pod was added or changed."""
         identity = identity_of(pod)
         self._put(identity.key, self._bound_pod_of(pod), self._unreserve(identity))
+        self.seen(identity)
 
     def forget_pod(self, key: str, uid: str | None = None) -> None:
         """A pod, "<namespace>/<name>", is gone; where its UID is given, another pod of that name stays reserved."""
         self._put(key, None)
+        if uid is not None:
+            self.seen(PodIdentity(key, uid))
         reserved = self._reserved.get(key)
         if reserved is not None and uid in (None, reserved.identity.uid):
             self.release(reserved.identity)

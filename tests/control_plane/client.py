@@ -75,6 +75,10 @@ class Client:
         except httpx.TransportError:
             return False
 
+    def version(self) -> str:
+        """The version of Kubernetes that the server says it has, such as v1.36.3."""
+        return str(self._request("GET", "/version")["gitVersion"])
+
     def create(self, obj: Mapping[str, Any]) -> Object:
         """Create an object, status included where the API takes one on creation (it does for nodes)."""
         metadata = obj["metadata"]

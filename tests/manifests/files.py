@@ -61,10 +61,10 @@ def overlay(folder: Path, *components: Path) -> Path:
 
 
 def pod_specs(manifests: tuple[Manifest, ...]) -> Iterator[tuple[str, Manifest]]:
-    """The name and the pod's specification of every Deployment, DaemonSet and Pod."""
+    """The name and the pod's specification of every Deployment, DaemonSet, Job and Pod."""
     for manifest in manifests:
         match manifest["kind"]:
-            case "Deployment" | "DaemonSet":
+            case "Deployment" | "DaemonSet" | "Job":
                 yield manifest["metadata"]["name"], manifest["spec"]["template"]["spec"]
             case "Pod":
                 yield manifest["metadata"]["name"], manifest["spec"]
@@ -77,4 +77,9 @@ def containers(pod_spec: Manifest) -> list[Manifest]:
 
 def fenced_blocks(document: Path, language: str) -> list[str]:
     """The blocks of a markdown file that are marked as being in a language."""
-    return [text for marked, text in FENCED_BLOCK.findall(document.read_text()) if marked == language]
+    return blocks_in(document.read_text(), language)
+
+
+def blocks_in(markdown: str, language: str) -> list[str]:
+    """As `fenced_blocks`, of a text."""
+    return [text for marked, text in FENCED_BLOCK.findall(markdown) if marked == language]

@@ -18,6 +18,7 @@ from gpu_topology.assignment import decode_assignment, encode_assignment
 from gpu_topology.contract import check_state, decode_state, decode_topology, encode_state, encode_topology
 from gpu_topology.placement import RefusalKind
 from gpu_topology.request import Communication, Require, wishes_of
+from tests.control_plane.binaries import FOLDERS
 from tests.manifests.files import REPOSITORY, fenced_blocks, scheduler_config
 from topology_agent.labels import OWN_LABELS
 from topology_agent.lease import DURATION_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS
@@ -156,6 +157,17 @@ def test_the_wishes_of_the_example_pods_can_be_read() -> None:
         for pod in yaml.safe_load_all(path.read_text())
     ]
     assert any(wishes_of(pod).are_hard for pod in pods)
+
+
+@pytest.mark.parametrize("minor", FOLDERS)
+def test_every_tested_version_of_kubernetes_is_documented(minor: str) -> None:
+    assert re.search(rf"tests run against .*{re.escape(minor)}", (DOCS / "install.md").read_text(), re.DOTALL)
+
+
+def test_every_example_is_listed() -> None:
+    """Each has a row in the table of its page, and no row leads nowhere."""
+    rows = re.findall(r"^\| `([a-z-]+\.yaml)` \|", (DOCS / "examples.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(path.name for path in (REPOSITORY / "manifests" / "examples").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
