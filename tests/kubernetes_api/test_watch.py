@@ -195,18 +195,12 @@ async def test_a_bookmark_moves_the_version_on_from_which_a_watch_is_resumed(
     monkeypatch.setattr(cluster_module, "WATCH_SECONDS", 6)
     mirror = Counting()
     async with await Cluster.connect(control_plane.kubeconfig()) as cluster:
-        now = 0.0
-        reflector = Reflector(cluster, Resource.PODS, mirror, field_selector="spec.nodeName!=", clock=lambda: now)
-        assert reflector.silent_seconds() is None
+        reflector = Reflector(cluster, Resource.PODS, mirror, field_selector="spec.nodeName!=")
         task = asyncio.create_task(reflector.run())
         await until(lambda: reflector.synced)
-        now = 100.0
-        assert reflector.silent_seconds() == now
         pending = control_plane.client.create(pod("pending"))
         newest = int(pending["metadata"]["resourceVersion"])
         await until(lambda: int(reflector._version or "0") >= newest)
-        assert reflector.silent_seconds() == 0
-        await until(lambda: reflector.restarts[Restart.ENDED] == 1)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
