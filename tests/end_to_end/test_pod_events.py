@@ -36,6 +36,11 @@ def wait_for_event(client: Client, name: str, reason: str) -> dict[str, Any]:
     raise TimeoutError(f"no event {reason} about {name}")
 
 
+def linked_pair(name: str) -> dict[str, Any]:
+    """A pod that insists on two linked GPUs."""
+    return pod(name, gpus=2, scheduler_name="gpu-scheduler", annotations={REQUIRE_ANNOTATION: "nvlink"})
+
+
 def test_a_pod_says_why_it_waits_and_then_what_it_got(
     control_plane: ControlPlane, client: Client, tmp_path: Path
 ) -> None:
@@ -49,12 +54,13 @@ def test_a_pod_says_why_it_waits_and_then_what_it_got(
         singles = {scheduled.gpus: scheduled for scheduled in (observer.schedule(f"one-{i}", 1) for i in range(4))}
         for gpu in (0, 2):
             observer.end(singles[gpu,])
-        linked = pod("linked", gpus=2, scheduler_name="gpu-scheduler", annotations={REQUIRE_ANNOTATION: "nvlink"})
-        client.create(linked)
-        waits = wait_for_event(client, "linked", "WaitsForLinkedGpus")
-        client.delete("Pod", singles[1,].name)
-        client.wait_for("Pod", "linked", is_bound, seconds=60.0)
-        got = wait_for_event(client, "linked", "GpusPlaced")
+        client.create(linked_pair("refused"))
+        waits = wait_for_event(client, "refused", "WaitsForLinkedGpus")
+        client.delete("Pod", "refused")  # it would be tried again, but nobody can say when
+        observer.end(singles[1,])
+        client.create(linked_pair("served"))
+        client.wait_for("Pod", "served", is_bound)
+        got = wait_for_event(client, "served", "GpusPlaced")
         metrics = httpx.get(f"{stack.probes_url}/metrics", trust_env=False).text
     assert "1 node where no free set has in common what it requires" in waits["note"]
     assert got["note"] == (
@@ -64,6 +70,6 @@ def test_a_pod_says_why_it_waits_and_then_what_it_got(
     assert 'gpu_scheduler_pod_events_total{outcome="failed"} 0.0' in metrics
     ours = [each for each in client.list("Event", api_version=EVENTS) if each.get("reportingController") == OURS]
     assert sorted((each["regarding"]["name"], each["reason"]) for each in ours) == [
-        ("linked", "GpusPlaced"),
-        ("linked", "WaitsForLinkedGpus"),
+        ("refused", "WaitsForLinkedGpus"),
+        ("served", "GpusPlaced"),
     ]

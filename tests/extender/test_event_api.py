@@ -54,7 +54,6 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
 
     async with await Cluster.connect(control_plane.kubeconfig()) as cluster:
         yield Server(cluster, count)
-    client.delete_all("Event", api_version=EVENTS)
 
 
 async def test_an_event_is_created_once_and_then_counted(server: Server) -> None:
@@ -79,6 +78,13 @@ async def test_an_event_that_is_not_there_cannot_be_counted(server: Server) -> N
     assert server.count(EVENT.name) is None
 
 
+@pytest.fixture
+def _no_events(control_plane: ControlPlane) -> None:
+    """Those of other tests are gone; they outlive their pods."""
+    control_plane.client.delete_all("Event", api_version=EVENTS)
+
+
+@pytest.mark.usefixtures("_no_events")
 async def test_a_pod_that_waits_has_one_event_on_a_real_api_server_whose_count_rises(
     control_plane: ControlPlane,
 ) -> None:
@@ -95,17 +101,16 @@ async def test_a_pod_that_waits_has_one_event_on_a_real_api_server_whose_count_r
             counts.append(event.get("series", {}).get("count"))
             clock.now += SERIES_INTERVAL
         writing.cancel()
-    control_plane.client.delete_all("Event", api_version=EVENTS)
     assert counts == [None, 2, 3]
     assert event["regarding"]["uid"] == "uid-of-trainer"
 
 
+@pytest.mark.usefixtures("_no_events")
 async def test_a_real_api_server_has_all_that_was_said(control_plane: ControlPlane) -> None:
     """With a note that is cut to what it takes, and the pod, by which `kubectl describe pod` finds it."""
     async with await Cluster.connect(control_plane.kubeconfig()) as cluster:
         await cluster.create_pod_event(replace(EVENT, note="x" * 2000, is_warning=True, instance="i" * 300))
     event = control_plane.client.get("Event", EVENT.name, api_version=EVENTS)
-    control_plane.client.delete_all("Event", api_version=EVENTS)
     assert event["regarding"] == {
         "apiVersion": "v1",
         "kind": "Pod",
