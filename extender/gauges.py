@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from extender.evicting import Evictor
+from extender.gpu_loss import Outcome as EvictionOutcome
 from extender.ledger import Ledger
 from extender.metrics import Metrics
 from extender.pod_events import Outcome, PodEvents
@@ -81,6 +83,16 @@ def watch_pod_events(metrics: Metrics, events: PodEvents) -> None:
         "Events about pods: written, dropped (too many were waiting) or failed (the API server did not take it).",
         "outcome",
         lambda: {outcome: events.counted[outcome] for outcome in Outcome},
+    )
+
+
+def watch_evictions(metrics: Metrics, evictor: Evictor) -> None:
+    """Show what came of the tries to evict pods that hold lost GPUs."""
+    metrics.tally(
+        "gpu_scheduler_evictions",
+        "Pods that hold lost GPUs and ask to be evicted, by what came of each try.",
+        "outcome",
+        lambda: {outcome.value: evictor.counted[outcome] for outcome in EvictionOutcome},
     )
 
 

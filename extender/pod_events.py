@@ -19,7 +19,7 @@ from extender.clock import utc_now
 from extender.failing import REPORTER
 from extender.pod_story import Said
 from extender.pods import PodIdentity
-from kubernetes_api import ApiError, ConflictError, NotFoundError, PodEvent
+from kubernetes_api import ApiError, ConflictError, NotFoundError, PodEvent, PodReference
 
 SERIES_INTERVAL: Final = timedelta(minutes=1)
 """Between two writes of the same event of the same pod."""
@@ -163,7 +163,7 @@ class PodEvents:
     def _note_failure(self, event: PodEvent, error: ApiError) -> None:
         """Log the first of a row of failures, and write more slowly."""
         if not self._failures:
-            pod = f"{event.namespace}/{event.pod}"
+            pod = f"{event.about.namespace}/{event.about.name}"
             _log.warning("an event is not taken", pod=pod, reason=event.reason, error=str(error))
         if error.status not in _ABOUT_ONE_EVENT:
             self._failures += 1
@@ -187,9 +187,7 @@ class PodEvents:
         namespace, _, name = pod.key.partition("/")
         event = PodEvent(
             "",
-            namespace,
-            name,
-            pod.uid,
+            PodReference(namespace, name, pod.uid),
             said.reason,
             said.action,
             said.note,
@@ -202,5 +200,5 @@ class PodEvents:
 
 def _name(event: PodEvent, occasion: str) -> str:
     """The name of an event: whoever speaks of the same pod, reason and occasion comes to the same."""
-    digest = hashlib.sha256(f"{event.uid} {event.reason} {occasion}".encode()).hexdigest()[:16]
-    return f"{event.pod[:_LONGEST_POD_NAME].rstrip('-.')}.{digest}"
+    digest = hashlib.sha256(f"{event.about.uid} {event.reason} {occasion}".encode()).hexdigest()[:16]
+    return f"{event.about.name[:_LONGEST_POD_NAME].rstrip('-.')}.{digest}"

@@ -17,9 +17,12 @@ from starlette.types import ASGIApp
 from extender.app import create_probes_app, create_verbs_app
 from extender.bind import Binder
 from extender.dra import DeviceClasses
+from extender.evicting import Evictor
 from extender.failing import Departures, FailingNodes
 from extender.feeds import Feeds, NodeFeed, PodFeed, trimmed_node, trimmed_pod
-from extender.gauges import watch_certificates, watch_pod_events, watch_reflectors
+from extender.gauges import watch_certificates, watch_evictions, watch_pod_events, watch_reflectors
+from extender.gpu_loss import LossBook
+from extender.leadership import Leadership
 from extender.ledger import Ledger
 from extender.node_events import NodeEvents
 from extender.pod_events import PodEvents
@@ -68,17 +71,21 @@ async def serve(settings: Settings) -> None:
             pod_feed: Handler = Feeds(PodFeed(ledger), service.arrivals)
             if settings.failing_nodes:
                 node_feed, pod_feed = Feeds(node_feed, Departures(failing)), Feeds(pod_feed, failing)
+            evictor = _evictor(settings, ledger, cluster, events)
+            if settings.evict_on_gpu_loss:
+                pod_feed = Feeds(pod_feed, evictor)
             reflectors |= {
                 "nodes": Reflector(cluster, Resource.NODES, node_feed, trim=trimmed_node),
                 "pods": Reflector(cluster, Resource.PODS, pod_feed, field_selector="spec.nodeName!=", trim=trimmed_pod),
             }
             classes = DeviceClasses(ledger.serve_by_dra)
             reflectors["deviceclasses"] = Reflector(cluster, Resource.DEVICE_CLASSES, classes, is_optional=True)
+            watch_evictions(service.metrics, evictor)
             servers = [
                 _Server(create_verbs_app(service), verbs, certificates),
                 _Server(create_probes_app(service), probes),
             ]
-            background: list[_Background] = [*reflectors.values(), failing, events, pod_events]
+            background: list[_Background] = [*reflectors.values(), failing, events, pod_events, evictor]
             if certificates is not None:
                 background.append(Renewal(certificates, then=servers[0].hang_up))
                 watch_certificates(service.metrics, certificates)
@@ -105,6 +112,18 @@ def _stop_on_signals() -> asyncio.Event:
 def _failing(settings: Settings, ledger: Ledger, events: NodeEvents) -> FailingNodes:
     pause = timedelta(seconds=settings.failing_nodes_pause_seconds)
     return FailingNodes(ledger, settings.failing_nodes, pause, tell=events.tell)
+
+
+def _evictor(settings: Settings, ledger: Ledger, cluster: Cluster, events: NodeEvents) -> Evictor:
+    """It evicts nobody unless it is told of pods."""
+    return Evictor(
+        ledger,
+        cluster,
+        LossBook(timedelta(seconds=settings.gpu_loss_seconds), settings.evictions_per_minute),
+        Leadership(cluster, socket.gethostname()),
+        tell=events.tell,
+        agent_namespace=settings.agent_namespace,
+    )
 
 
 def _service(  # noqa: PLR0913  what the process has made, by name

@@ -97,6 +97,20 @@ class Settings(BaseSettings):
     """Write events about pods that ask for GPUs: why one waits, and what a pod of several GPUs got. At most 20 a
     second."""
 
+    evict_on_gpu_loss: bool = False
+    """Evict pods that hold a lost GPU and have the annotation gpu-scheduler/on-gpu-loss: evict, while the scheduler
+    beside leads. It takes further rights: see docs/recovery.md."""
+
+    gpu_loss_seconds: Annotated[int, Field(ge=1, le=86_400)] = 30
+    """Seconds: how long the loss of a GPU must have been reported without a break before a pod is evicted for it."""
+
+    evictions_per_minute: Annotated[int, Field(ge=1, le=1000)] = 10
+    """The most pods that are evicted for lost GPUs within a minute, over the whole cluster."""
+
+    agent_namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = "gpu-topology-agent"
+    """The namespace of the agents' leases, which tell whether an agent lives: on the word of one that may not, nobody
+    is evicted."""
+
     worth_model: Annotated[str, AfterValidator(readable)] = "ring"
     """How the worth of a set of GPUs is computed. ring: the bandwidth of the slowest link in the best ring through the
     set. effbw: a regression on measurements, for machines with single and double NVLinks; nodes that it does not fit

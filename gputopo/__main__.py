@@ -10,6 +10,7 @@ from gputopo.parse import parse
 from gputopo.place import place
 from gputopo.predict import predict
 from gputopo.show import show
+from gputopo.simulate import simulate
 
 BAD_INPUT = 1
 
@@ -17,9 +18,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="How the GPUs of a machine are linked, which of them to take, which the vendor would take; why a pod waits.",
+    help="How the GPUs of a machine are linked, which of them to take, which the vendor would take; why a pod "
+    "waits; what a cluster would gain.",
 )
-for command in (parse, show, place, predict, explain):
+for command in (parse, show, place, predict, explain, simulate):
     app.command()(command)
 
 

@@ -21,14 +21,17 @@ from gpu_topology.errors import SettingsError
 from kubernetes_api.created import (
     NodeEvent,
     PodEvent,
+    PodReference,
     event_series,
     lease_renewal,
     new_binding,
     new_event,
+    new_eviction,
     new_lease,
     new_pod_event,
 )
-from kubernetes_api.errors import ApiError, ConflictError, ExpiredError, NotFoundError
+from kubernetes_api.errors import ApiError, ConflictError, DeferredError, ExpiredError, NotFoundError
+from kubernetes_api.leases import Lease, lease_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -45,9 +48,8 @@ PAGE_SIZE: Final = 500
 """Objects per page of a list: what client-go uses."""
 
 _EVENTS: Final = "/apis/events.k8s.io/v1/namespaces/{namespace}/events"
-"""Events about nodes belong into the namespace `default`: the API server takes them in no other of ours."""
 _LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
-_ERRORS_BY_STATUS: Final = {404: NotFoundError, 409: ConflictError, 410: ExpiredError}
+_ERRORS_BY_STATUS: Final = {404: NotFoundError, 409: ConflictError, 410: ExpiredError, 429: DeferredError}
 
 
 class Resource(Enum):
@@ -147,13 +149,30 @@ class Cluster:
             "POST", f"{_pod(namespace, name)}/binding", body=new_binding(name, uid, node, annotations), seconds=seconds
         )
 
-    async def create_event(self, node: str, event: NodeEvent) -> None:
-        """Say something about a node, where `kubectl describe node` shows it.
+    async def evict_pod(self, namespace: str, name: str, *, uid: str) -> None:
+        """Have a pod deleted, with its own grace period, if its disruption budgets allow.
+
+        Args:
+            namespace: the pod's.
+            name: the pod's.
+            uid: the pod's: another one of that name is left alone.
+
+        Raises:
+            NotFoundError: there is no such pod.
+            ConflictError: it is another pod by now.
+            DeferredError: a disruption budget forbids it for now.
+            ApiError: the API server refused, or, where `status` is None, did not answer: then it may be evicted.
+        """
+        await self._json("POST", f"{_pod(namespace, name)}/eviction", body=new_eviction(namespace, name, uid))
+
+    async def create_event(self, about: str | PodReference, event: NodeEvent) -> None:
+        """Say something about a node, by its name, or about a pod, where `kubectl describe` shows it.
 
         Raises:
             ApiError: the API server refused, or could not be reached.
         """
-        await self._json("POST", _EVENTS.format(namespace="default"), body=new_event(node, event, datetime.now(UTC)))
+        body = new_event(about, event, datetime.now(UTC))
+        await self._json("POST", _EVENTS.format(namespace=body["metadata"]["namespace"]), body=body)
 
     async def create_pod_event(self, event: PodEvent) -> None:
         """Say something about a pod, where `kubectl describe pod` shows it.
@@ -178,6 +197,15 @@ class Cluster:
         """
         path = f"{_events_of(event)}/{quote(event.name, safe='')}"
         await self._json("PATCH", path, body=event_series(count, datetime.now(UTC)))
+
+    async def get_lease(self, namespace: str, name: str) -> Lease:
+        """A lease that somebody else keeps.
+
+        Raises:
+            NotFoundError: there is no such lease.
+            ApiError: the API server refused, or could not be reached.
+        """
+        return lease_of(await self._json("GET", f"{_LEASES.format(namespace=namespace)}/{name}"))
 
     async def renew_lease(self, namespace: str, node: str, duration_seconds: int) -> None:
         """Say in the lease of this node's name that its holder lives; the lease is made where there is none.
@@ -292,7 +320,7 @@ def _pod(namespace: str, name: str) -> str:
 
 
 def _events_of(event: PodEvent) -> str:
-    return _EVENTS.format(namespace=quote(event.namespace, safe=""))
+    return _EVENTS.format(namespace=quote(event.about.namespace, safe=""))
 
 
 async def _load_credentials(configuration: Configuration, kubeconfig: Path | None) -> None:

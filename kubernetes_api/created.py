@@ -1,4 +1,4 @@
-"""The objects that we create, in the API server's JSON form: events, leases, bindings. The time is given."""
+"""The objects that we create, in the API server's JSON form: events, leases, bindings, evictions. The time is given."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +14,21 @@ _CUT: Final = " ..."
 
 
 @dataclass(frozen=True, slots=True)
+class PodReference:
+    """A pod that an event is about."""
+
+    namespace: str
+    name: str
+    uid: str
+
+    def __str__(self) -> str:
+        """For the log."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class NodeEvent:
-    """Something that happened to a node, for people to read.
+    """Something that happened to a node, or to a pod there, for people to read.
 
     Attributes:
         reason: one word for what happened, such as "GpuLost".
@@ -38,9 +51,7 @@ class PodEvent:
 
     Attributes:
         name: the Event's own, unique in the namespace: whoever would say the same again meets a conflict.
-        namespace: the pod's, and the Event's.
-        pod: its name.
-        uid: its UID.
+        about: the pod, in whose namespace the Event is.
         reason: one word for what happened, such as "WaitsForGpus".
         action: one word for what was done about it.
         note: a sentence; cut where it is longer than the API server takes.
@@ -50,9 +61,7 @@ class PodEvent:
     """
 
     name: str
-    namespace: str
-    pod: str
-    uid: str
+    about: PodReference
     reason: str
     action: str
     note: str
@@ -61,27 +70,34 @@ class PodEvent:
     instance: str
 
 
-def new_event(node: str, event: NodeEvent, at: datetime) -> dict[str, Any]:
-    """The Event object. The UID that it gives is the node's name, as kubelets do: `kubectl describe` finds both."""
+def new_event(about: str | PodReference, event: NodeEvent, at: datetime) -> dict[str, Any]:
+    """The Event object.
+
+    Args:
+        about: a pod, or a node by its name. For a node it is also the UID that the event gives, as kubelets do, so that
+            `kubectl describe` finds both; and the namespace is `default`, the only one of ours that the API server
+            takes for events about objects without a namespace.
+        event: what happened.
+        at: when.
+    """
+    if isinstance(about, PodReference):
+        name, namespace, regarding = about.name, about.namespace, _regarding(about)
+    else:
+        name, namespace = about, "default"
+        regarding = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": name}
     return {
-        "metadata": {"generateName": f"{node}-", "namespace": "default"},
-        "regarding": {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node},
-        "reportingInstance": node[:MOST_INSTANCE_CHARACTERS],
+        "metadata": {"generateName": f"{name}-", "namespace": namespace},
+        "regarding": regarding,
+        "reportingInstance": name[:MOST_INSTANCE_CHARACTERS],
         **_said(event, at),
     }
 
 
 def new_pod_event(event: PodEvent, at: datetime) -> dict[str, Any]:
-    """The Event object about a pod."""
+    """The Event object about a pod, to be counted when it happens again."""
     return {
-        "metadata": {"name": event.name, "namespace": event.namespace},
-        "regarding": {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "namespace": event.namespace,
-            "name": event.pod,
-            "uid": event.uid,
-        },
+        "metadata": {"name": event.name, "namespace": event.about.namespace},
+        "regarding": _regarding(event.about),
         "reportingInstance": event.instance[:MOST_INSTANCE_CHARACTERS],
         **_said(event, at),
     }
@@ -95,6 +111,10 @@ def event_series(count: int, at: datetime) -> dict[str, Any]:
         at: when it happened last.
     """
     return {"series": {"count": count, "lastObservedTime": _micro_time(at)}}
+
+
+def _regarding(pod: PodReference) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Pod", "namespace": pod.namespace, "name": pod.name, "uid": pod.uid}
 
 
 def _said(event: NodeEvent | PodEvent, at: datetime) -> dict[str, Any]:
@@ -117,6 +137,16 @@ def new_binding(pod: str, uid: str, node: str, annotations: Mapping[str, str]) -
         "kind": "Binding",
         "metadata": {"name": pod, "uid": uid, "annotations": dict(annotations)},
         "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+    }
+
+
+def new_eviction(namespace: str, pod: str, uid: str) -> dict[str, Any]:
+    """The Eviction of a pod: of this one alone, never of another that has its name by now."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"namespace": namespace, "name": pod},
+        "deleteOptions": {"preconditions": {"uid": uid}},
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 from extender.pod_events import SERIES_INTERVAL, Outcome, PodEventApi, PodEvents
 from extender.pod_story import Said
 from extender.pods import PodIdentity
-from kubernetes_api import Cluster, ConflictError, NotFoundError, PodEvent
+from kubernetes_api import Cluster, ConflictError, NotFoundError, PodEvent, PodReference
 from kubernetes_api.created import MOST_NOTE_BYTES
 from tests.control_plane.cluster import ControlPlane
 from tests.extender.fake_event_api import FakeEventApi
@@ -17,9 +17,7 @@ from tests.extender.test_pod_events import Clock, until_counted
 
 EVENT = PodEvent(
     name="trainer.0123456789abcdef",
-    namespace="default",
-    pod="trainer",
-    uid="uid-of-trainer",
+    about=PodReference("default", "trainer", "uid-of-trainer"),
     reason="WaitsForGpus",
     action="Filtering",
     note="No node can serve it.",

@@ -7,9 +7,10 @@ from typing import Any, Final, NamedTuple
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from extender.evicting import Evictor
 from extender.failing import FailingNodes
 from extender.feeds import NodeFeed
-from extender.gauges import watch_certificates
+from extender.gauges import watch_certificates, watch_evictions
 from extender.ledger import Ledger
 from extender.placed import Quality
 from extender.pod_events import Outcome, PodEvents
@@ -79,6 +80,9 @@ def service() -> Service:
     certificates = Certificates.__new__(Certificates)
     certificates.reloads, certificates.refused = Counter(failed=1), Counter(UNKNOWN=1)
     watch_certificates(served.metrics, certificates)
+    evictor = Evictor.__new__(Evictor)
+    evictor.counted = Counter()
+    watch_evictions(served.metrics, evictor)
     return served
 
 

@@ -56,7 +56,7 @@ class World:
 
     def counts(self) -> list[tuple[str, str, int]]:
         """Each event's pod, reason and count."""
-        return [(each.event.pod, each.event.reason, each.count) for each in self.api.events.values()]
+        return [(each.event.about.name, each.event.reason, each.count) for each in self.api.events.values()]
 
     def stop(self) -> None:
         self._running.cancel()

@@ -38,6 +38,16 @@ GPUTOPO = [sys.executable, "-m", "gputopo"]
         ["predict", "-"],
         ["predict", "--batch", "--product", "Tesla V100"],
         ["predict", "-", "--gpus", "2", "--require", "nvlink"],
+        ["simulate", "--jobs", "itp"],
+        ["simulate", "--nodes", "a.yaml"],
+        ["simulate", "--nodes", "a.yaml", "--cluster", "--jobs", "itp"],
+        ["simulate", "--nodes", "a.yaml", "--jobs", "itp", "--trace", "b.csv"],
+        ["simulate", "--nodes", "a.yaml", "--kubeconfig", __file__, "--jobs", "itp"],
+        ["simulate", "--cluster", "--kubeconfig", "absent", "--jobs", "itp"],
+        ["simulate", "--nodes", "a.yaml", "--jobs", "itp", "--loads", "0.5;0.7"],
+        ["simulate", "--nodes", "a.yaml", "--jobs", "itp", "--loads", "0.5,0"],
+        ["simulate", "--nodes", "a.yaml", "--jobs", "itp", "--loads", "nan"],
+        ["simulate", "--nodes", "a.yaml", "--jobs", "itp", "--seeds", "0"],
     ],
     ids=" ".join,
 )
@@ -90,11 +100,12 @@ def test_without_a_command_the_help_lists_them(gputopo: Command) -> None:
 
     assert outcome.status == 2
     assert all(
-        command in outcome.output + outcome.errors for command in ("parse", "show", "place", "predict", "explain")
+        command in outcome.output + outcome.errors
+        for command in ("parse", "show", "place", "predict", "explain", "simulate")
     )
 
 
-@pytest.mark.parametrize("command", ["parse", "show", "place", "predict", "explain"])
+@pytest.mark.parametrize("command", ["parse", "show", "place", "predict", "explain", "simulate"])
 def test_every_command_explains_itself_and_has_json(gputopo: Command, command: str) -> None:
     outcome = gputopo(command, "--help")
 

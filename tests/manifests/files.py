@@ -17,6 +17,7 @@ from tests.go_toolchain import GoError
 
 REPOSITORY = Path(__file__).parents[2]
 BASE = REPOSITORY / "manifests" / "base"
+COMPONENTS = REPOSITORY / "manifests" / "components"
 SCHEDULER_CONFIG = REPOSITORY / "config" / "scheduler-config.yaml"
 
 Manifest = dict[str, Any]
@@ -58,6 +59,12 @@ def overlay(folder: Path, *components: Path) -> Path:
     kustomization = {"resources": [base], "components": added}
     folder.joinpath("kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return folder
+
+
+def device_plugin_configs() -> dict[str, str]:
+    """The configurations of NVIDIA's device plugin in the component `device-plugin-config`, by key."""
+    config_map = yaml.safe_load((COMPONENTS / "device-plugin-config" / "config-map.yaml").read_text())
+    return dict(config_map["data"])
 
 
 def pod_specs(manifests: tuple[Manifest, ...]) -> Iterator[tuple[str, Manifest]]:

@@ -10,7 +10,7 @@ import pytest
 
 from extender.failing import REPORTER
 from gpu_topology.contract import STATE_ANNOTATION
-from kubernetes_api import Cluster, NodeEvent, PodEvent, Resource
+from kubernetes_api import Cluster, NodeEvent, PodEvent, PodReference, Resource
 from tests.control_plane import objects
 from tests.control_plane.client import Client
 from tests.control_plane.cluster import ControlPlane
@@ -218,7 +218,14 @@ async def test_the_extender_may_say_of_a_pod_anywhere_that_it_waits_and_say_so_a
 ) -> None:
     """In the namespace of the pod."""
     event = PodEvent(
-        f"{POD}.0123", namespace, POD, "uid", "WaitsForGpus", "Filtering", "It waits.", False, REPORTER, "replica-0"
+        f"{POD}.0123",
+        PodReference(namespace, POD, "uid"),
+        "WaitsForGpus",
+        "Filtering",
+        "It waits.",
+        False,
+        REPORTER,
+        "replica-0",
     )
     async with await Cluster.connect(control_plane.service_account_kubeconfig("gpu-scheduler", "extender")) as cluster:
         await cluster.create_pod_event(event)
