@@ -50,7 +50,7 @@ def explanation_of(ledger: Ledger, decision: Decision, now: datetime) -> dict[st
         "pod": decision.pod.key,
         "uid": decision.pod.uid,
         "judged_at": _time(now),
-        "asks_for": _asked(request),
+        "asks_for": asked_for(request),
         "problem": decision.problem,
         "bound_to": bound.node if bound else None,
         "claimed": account_of_claim(bound.claim) if bound and bound.claim else None,
@@ -80,7 +80,8 @@ def unexplained(pod: str) -> str:
     )
 
 
-def _asked(request: GpuRequest) -> dict[str, Any]:
+def asked_for(request: GpuRequest) -> dict[str, Any]:
+    """What a pod asks for, as JSON."""
     return {
         "gpus": request.total,
         "containers": {container.name: container.gpus for container in request.containers},

@@ -101,7 +101,7 @@ def placed_of(pod: BoundPod, book: NodeBook | None) -> Placed | None:
     best = _bandwidth(situation.tables, situation.tables.graph.everything, whole)
     if bandwidth is None or best is None or has.bit_count() != whole.total:
         return Placed(pod.node, whole.total, problem="the node's report does not have as many GPUs for it")
-    return Placed(pod.node, whole.total, basis_of(book, pod) if expected else None, bandwidth, best)
+    return Placed(pod.node, whole.total, basis_of(book, pod.identity.key) if expected else None, bandwidth, best)
 
 
 def _bandwidth(tables: LinkTables, gpus: int, request: GpuRequest) -> float | None:

@@ -20,10 +20,9 @@ from gpu_topology.contract import (
     topology_hash,
 )
 from gpu_topology.errors import ContractError, PlacementError
-from gpu_topology.interconnect import interconnect_of
+from gpu_topology.kind import MachineKind, kind_of
 from gpu_topology.placement import LinkTables, WorthModels, tables_of
 from gpu_topology.request import GPU_RESOURCE
-from gpu_topology.topology import NodeTopology
 
 _MOST_DIGITS: Final = 9
 """In a number of GPUs that is worth reading."""
@@ -47,33 +46,23 @@ class Knowledge(StrEnum):
     """Its GPUs come from a DRA driver, which chooses them itself: see `extender.dra`."""
 
 
-class MachineKind(NamedTuple):
-    """What people call a machine by.
-
-    Attributes:
-        interconnect: the value of its label gpu-scheduler/interconnect; "" where it has none.
-        model: the model of its GPUs as NVML gives it; "mixed" where they differ, "" where it is not known.
-    """
-
-    interconnect: str
-    model: str
-
-
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Machine:
     """What is kept of a topology; shared by nodes with equal annotations.
 
-    Of its links only the tables are, which all machines of a kind share: they are most of a decoded topology.
+    Of its links only tables and kind are, which all machines of a kind share: they are most of a decoded topology.
 
     Attributes:
         uuids: of its GPUs, in the order of their indices; None where unknown.
         tables: what placement needs to judge sets of these GPUs.
-        kind: which machines it is counted with.
+        kind: what else machines of its kind have in common, for people to look at.
+        clique: `NodeTopology.clique`.
     """
 
     uuids: tuple[str | None, ...]
     tables: LinkTables
     kind: MachineKind
+    clique: str | None
 
 
 class _Source(NamedTuple):
@@ -174,17 +163,11 @@ class ReportReader:
                 topology = decode_topology(annotation)
                 uuids = tuple(gpu.uuid for gpu in topology.gpus)
                 tables = tables_of(topology, self._models.of(topology))
-                machine = Machine(uuids, tables, _kind_of(topology))
+                machine = Machine(uuids, tables, kind_of(topology), _interned(topology.clique))
             except (ContractError, PlacementError) as error:
                 raise _UnknownError(Knowledge.BAD_TOPOLOGY, str(error)) from error
             self._machines[fingerprint] = machine
         return machine
-
-
-def _kind_of(topology: NodeTopology) -> MachineKind:
-    models = {gpu.product or "" for gpu in topology.gpus}
-    model = models.pop() if len(models) == 1 else "mixed"
-    return MachineKind(interconnect_of(topology) or "", sys.intern(model))
 
 
 def _state(annotation: object, machine: Machine, topology_annotation: str) -> NodeState:
@@ -200,6 +183,11 @@ def _state(annotation: object, machine: Machine, topology_annotation: str) -> No
     if state.free is None:
         raise _UnknownError(Knowledge.STALE_STATE, "the agent does not know which GPUs are free")
     return state
+
+
+def _interned(text: str | None) -> str | None:
+    """The one object of all equal texts: every node of a rack names the same clique."""
+    return None if text is None else sys.intern(text)
 
 
 def _slices_named_gpu(state: NodeState) -> int:

@@ -7,14 +7,14 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 import uvicorn
 from prometheus_client import disable_created_metrics
 from starlette.types import ASGIApp
 
-from extender.app import create_probes_app, create_verbs_app
+from extender.app import create_page_app, create_probes_app, create_verbs_app
 from extender.bind import Binder
 from extender.dra import DeviceClasses
 from extender.evicting import Evictor
@@ -25,6 +25,7 @@ from extender.gpu_loss import LossBook
 from extender.leadership import Leadership
 from extender.ledger import Ledger
 from extender.node_events import NodeEvents
+from extender.page_token import PageToken
 from extender.pod_events import PodEvents
 from extender.pod_story import NOBODY
 from extender.preferences import CandidateLimits
@@ -47,8 +48,8 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; then finish the requests in flight and return.
 
     Raises:
-        SettingsError: an address cannot be listened on, a certificate cannot be used, or there are no usable
-            credentials for the API server.
+        SettingsError: an address cannot be listened on, a certificate or the page's token cannot be used, or there are
+            no usable credentials for the API server.
     """
     log = structlog.get_logger("extender")
     disable_created_metrics()  # type: ignore[no-untyped-call]  # as the library has it; they double what is read
@@ -57,6 +58,7 @@ async def serve(settings: Settings) -> None:
     with ExitStack() as sockets:
         verbs = sockets.enter_context(_listen("verbs", settings.verbs_host, settings.verbs_port))
         probes = sockets.enter_context(_listen("probes", settings.probes_host, settings.probes_port))
+        page = _open_page(settings, sockets)
         async with await Cluster.connect(settings.kubeconfig) as cluster:
             ledger = Ledger(WorthModels.parse(settings.worth_model), trusts_records=settings.bind)
             binder = Binder(ledger, cluster) if settings.bind else None
@@ -85,6 +87,8 @@ async def serve(settings: Settings) -> None:
                 _Server(create_verbs_app(service), verbs, certificates),
                 _Server(create_probes_app(service), probes),
             ]
+            if page is not None:
+                servers.append(_Server(create_page_app(service, page.token), page.listener))
             background: list[_Background] = [*reflectors.values(), failing, events, pod_events, evictor]
             if certificates is not None:
                 background.append(Renewal(certificates, then=servers[0].hang_up))
@@ -93,7 +97,12 @@ async def serve(settings: Settings) -> None:
                 log.warning(
                     "whoever reaches the verbs may ask: they are beyond loopback, without TLS", verbs=_url(verbs)
                 )
-            log.info("listening", verbs=_url(verbs, "https" if certificates else "http"), probes=_url(probes))
+            log.info(
+                "listening",
+                verbs=_url(verbs, "https" if certificates else "http"),
+                probes=_url(probes),
+                page=_url(page.listener) if page else None,
+            )
             await _run(servers, background, stop)
             if binder is not None:
                 await binder.close()
@@ -107,6 +116,21 @@ def _stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+class _Page(NamedTuple):
+    listener: socket.socket
+    token: PageToken
+
+
+def _open_page(settings: Settings, sockets: ExitStack) -> _Page | None:
+    """The page's socket and token; None where there is to be no page."""
+    if settings.page_port is None:
+        return None
+    if settings.page_token_file is None:
+        raise SettingsError("--page-port takes --page-token-file too: nobody sees the page without a token")
+    token = PageToken(settings.page_token_file)
+    return _Page(sockets.enter_context(_listen("page", settings.page_host, settings.page_port)), token)
 
 
 def _failing(settings: Settings, ledger: Ledger, events: NodeEvents) -> FailingNodes:
@@ -189,7 +213,7 @@ async def _run(servers: "list[_Server]", background: Sequence[_Background], stop
 
 
 class _Server(uvicorn.Server):
-    """A server on one open socket, which leaves the process's signals alone: there are two servers."""
+    """A server on one open socket, which leaves the process's signals alone: there are several servers."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, certificates: Certificates | None = None) -> None:
         super().__init__(

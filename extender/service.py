@@ -31,12 +31,14 @@ from extender.ledger import Ledger
 from extender.metrics import GIGA, Metrics
 from extender.on_their_way import OnTheirWay
 from extender.outcomes import FailureReason
+from extender.overview_answers import OverviewAnswer, OverviewAnswers
 from extender.placed import Placed
 from extender.pods import PodIdentity, identity_of
 from extender.preempt import choose_victims, frees_itself, nominated_node_of
 from extender.preferences import DEFAULT_LIMITS, CandidateLimits
 from extender.prioritize import prioritize_nodes
 from extender.reports import Knowledge
+from extender.waiting import pods_asked_about
 from extender.wire import (
     ExtenderArgs,
     ExtenderBindingArgs,
@@ -120,6 +122,7 @@ class Service:
         self._decisions = Decisions()
         self._teller = teller
         self.arrivals = Arrivals(ledger, self._decisions, self._note_arrival)
+        self._overviews = OverviewAnswers(ledger)
         self._on_their_way = OnTheirWay(ledger.has)
         self._log = structlog.get_logger("extender")
         ledger.tell = self._hear
@@ -173,6 +176,15 @@ class Service:
         """What the books say of a node: see `extender.account`."""
         self._failing.look()
         return account_of(self._ledger, node)
+
+    async def overview(self, known: str | None = None) -> OverviewAnswer | None:
+        """The whole cluster: see `extender.overview`; None if nothing has changed since the one with this tag."""
+        self._failing.look()
+        return None if known == self._overviews.tag else await self._overviews.answer()
+
+    def pods_asked_about(self) -> dict[str, Any]:
+        """The pods that kube-scheduler has asked about of late: see `extender.waiting`."""
+        return pods_asked_about(self._ledger, self._decisions)
 
     def explanation_of(self, pod: str) -> dict[str, Any] | None:
         """Why the pod "<namespace>/<name>" waits: see `extender.explain`; None if it has not been asked about."""

@@ -50,6 +50,18 @@ class Settings(BaseSettings):
     probes_port: Port = 8889
     """TCP port of /healthz, /readyz and /metrics. 0 takes any free port; the log says which."""
 
+    page_port: Port | None = None
+    """TCP port of the page that shows the cluster to people, with the data behind it. Without it there is none. 0 takes
+    any free port; the log says which. It takes --page-token-file: see docs/page.md."""
+
+    page_host: Address = IPv4Address("127.0.0.1")
+    """IP address of the page. Loopback is enough for `kubectl port-forward`; a Service needs 0.0.0.0. It speaks plain
+    HTTP: whatever makes it reachable from outside of the cluster has to add TLS."""
+
+    page_token_file: FilePath | None = None
+    """File with the token that people have to show to see the page's data. It is read anew for every request, so that
+    it can be replaced."""
+
     tls_certificate: FilePath | None = None
     """PEM file with the certificate of the verbs' listener, which then speaks HTTPS alone. With --tls-key and
     --tls-client-ca, for an extender that does not share kube-scheduler's pod. The three files are looked at every 5

@@ -1,13 +1,14 @@
-"""How the GPUs of the cluster stand, by kind of machine: what is free, and what the free ones are good for. Pure."""
+"""How the GPUs of the cluster stand, by class of machine: what is free, and what the free ones are good for. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from extender.book import NodeBook
 from extender.groups import Situation
-from extender.reports import MachineKind
+from gpu_topology.kind import MachineKind
 from gpu_topology.placement import Demand, fragmented
 
 
@@ -26,9 +27,21 @@ class GpuState(StrEnum):
     """It is free, but its node gets no GPU pod for a while because pods keep failing there."""
 
 
+class MachineClass(NamedTuple):
+    """What machines are counted by; kinds that differ in less are counted together.
+
+    Attributes:
+        interconnect: the value of the node's label gpu-scheduler/interconnect; "" where it has none.
+        model: of the GPUs, as NVML gives it; "mixed" where they differ, "" where it is not known.
+    """
+
+    interconnect: str
+    model: str
+
+
 @dataclass(slots=True)
 class Stock:
-    """The GPUs of all known nodes of one kind.
+    """The GPUs of all known nodes of one class.
 
     Attributes:
         gpus: how many are in each state.
@@ -43,8 +56,8 @@ class Stock:
 
 def stock_of(
     books: Iterable[tuple[str, NodeBook]], left_out: Container[str], demand: Demand
-) -> Mapping[MachineKind, Stock]:
-    """The stock of each kind of machine.
+) -> Mapping[MachineClass, Stock]:
+    """The stock of each class of machines.
 
     Nodes of which too little is known to say what is free there are in none.
 
@@ -54,14 +67,23 @@ def stock_of(
         demand: the request sizes that are expected next.
     """
     # Thousands of nodes are in a few hundred situations: each is looked at once.
-    nodes: Counter[tuple[MachineKind, Situation, bool]] = Counter()
+    nodes: Counter[tuple[int, Situation, bool]] = Counter()
+    kinds: dict[int, MachineKind] = {}
     for name, book in books:
         if isinstance(book.group, Situation) and book.report.machine is not None:
-            nodes[book.report.machine.kind, book.group, name in left_out] += 1
-    stocks: defaultdict[MachineKind, Stock] = defaultdict(Stock)
-    for (kind, situation, is_left_out), number in nodes.items():
-        _add(stocks[kind], situation, number, demand, is_left_out=is_left_out)
+            kind = book.report.machine.kind
+            kinds[id(kind)] = kind  # equal ones are mostly one object, and large ones to hash
+            nodes[id(kind), book.group, name in left_out] += 1
+    classes = {key: _class_of(kind) for key, kind in kinds.items()}
+    stocks: defaultdict[MachineClass, Stock] = defaultdict(Stock)
+    for (key, situation, is_left_out), number in nodes.items():
+        _add(stocks[classes[key]], situation, number, demand, is_left_out=is_left_out)
     return stocks
+
+
+def _class_of(kind: MachineKind) -> MachineClass:
+    models = {product or "" for product in kind.products}
+    return MachineClass(kind.interconnect or "", models.pop() if len(models) == 1 else "mixed")
 
 
 def _add(stock: Stock, situation: Situation, nodes: int, demand: Demand, *, is_left_out: bool) -> None:

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from extender.failures import Standing, Verdict
 from extender.ledger import Ledger
-from extender.reports import MachineKind
-from extender.stock import GpuState, Stock
+from extender.stock import GpuState, MachineClass, Stock
 from gpu_topology.placement import Demand
 from gpu_topology.slices import SlicePool
 from tests.extender.builders import bare_node, bridged, holder, node, plain, pod, switched
 
-SWITCHED = MachineKind("nvswitch", "NVIDIA H100 80GB HBM3")
-PAIRS = MachineKind("nvlink-pairs", "NVIDIA RTX A6000")
+SWITCHED = MachineClass("nvswitch", "NVIDIA H100 80GB HBM3")
+PAIRS = MachineClass("nvlink-pairs", "NVIDIA RTX A6000")
 ONES_AND_FOURS = Demand.of({1: 1, 4: 1})
 
 
@@ -81,7 +80,7 @@ def test_a_machine_without_a_model_or_a_class_has_empty_names(gpus: int) -> None
         gpus=tuple(type(gpu)(uuid=gpu.uuid) for gpu in topology.gpus), pcie=topology.pcie, nvlinks=topology.nvlinks
     )
     (kind,) = ledger_of(node("n", nameless)).stock()
-    assert kind == MachineKind("" if gpus == 1 else "pcie", "")
+    assert kind == MachineClass("" if gpus == 1 else "pcie", "")
 
 
 @given(st.lists(st.tuples(st.sampled_from([switched, bridged, plain]), st.sets(st.integers(0, 3))), max_size=8))
