@@ -11,18 +11,18 @@ from urllib.parse import quote
 
 import aiohttp
 import orjson
-from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException
 
 from gpu_topology.errors import SettingsError
 from kubernetes_api.created import NodeEvent, lease_renewal, new_binding, new_event, new_lease
+from kubernetes_api.credentials import kubectl_credentials, process_credentials
 from kubernetes_api.errors import ApiError, ConflictError, ExpiredError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
     from pathlib import Path
+
+    from kubernetes.aio.client.configuration import Configuration
 
 REQUEST_SECONDS: Final = 15.0
 """How long one request may take. A healthy API server answers a list of 500 objects in well under a second."""
@@ -41,11 +41,13 @@ _ERRORS_BY_STATUS: Final = {404: NotFoundError, 409: ConflictError, 410: Expired
 
 
 class Resource(Enum):
-    """What can be listed and watched, over all namespaces."""
+    """What can be listed and watched, over all namespaces where nothing else is said."""
 
     NODES = "/api/v1/nodes"
     PODS = "/api/v1/pods"
     DEVICE_CLASSES = "/apis/resource.k8s.io/v1/deviceclasses"
+    AGENT_LEASES = "/apis/coordination.k8s.io/v1/namespaces/gpu-topology-agent/leases"
+    """In the namespace where the manifests put the agents: each renews one with its node's name."""
 
 
 class Cluster:
@@ -67,12 +69,33 @@ class Cluster:
         Raises:
             SettingsError: there are no credentials, or they cannot be read.
         """
-        configuration = Configuration()
+        return cls._with(await process_credentials(kubeconfig))
+
+    @classmethod
+    async def connect_as_kubectl(cls, kubeconfig: Path | None = None, context: str | None = None) -> Cluster:
+        """The same with the credentials that kubectl would use.
+
+        Args:
+            kubeconfig: the file to use. None: those that KUBECONFIG names, or the default file, or the pod's service
+                account.
+            context: of the file; None: its current one.
+
+        Raises:
+            SettingsError: there are no credentials, or they cannot be read.
+        """
+        return cls._with(await kubectl_credentials(kubeconfig, context))
+
+    @classmethod
+    def _with(cls, configuration: Configuration) -> Cluster:
         try:
-            await _load_credentials(configuration, kubeconfig)
-        except (ConfigException, OSError) as error:
-            raise SettingsError(f"no usable credentials for the API server: {error}") from error
-        return cls(ApiClient(configuration))
+            return cls(ApiClient(configuration))
+        except OSError as error:
+            raise SettingsError(f"no usable certificates for the API server: {error}") from error
+
+    @property
+    def server(self) -> str:
+        """The API server's URL."""
+        return str(self._client.configuration.host)
 
     async def close(self) -> None:
         """End all connections."""
@@ -254,18 +277,6 @@ class Cluster:
 def _pod(namespace: str, name: str) -> str:
     """The path of a pod, whatever its names hold: they may come from a request to us."""
     return f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(name, safe='')}"
-
-
-async def _load_credentials(configuration: Configuration, kubeconfig: Path | None) -> None:
-    if kubeconfig is not None:
-        await kubernetes_config.load_kube_config(
-            config_file=str(kubeconfig), client_configuration=configuration, persist_config=False
-        )
-        return
-    try:
-        kubernetes_config.load_incluster_config(client_configuration=configuration)
-    except ConfigException:
-        await kubernetes_config.load_kube_config(client_configuration=configuration, persist_config=False)
 
 
 async def _check(response: aiohttp.ClientResponse) -> None:
