@@ -25,6 +25,7 @@ from benchmarks.simulation import commands as experiments
 from benchmarks.synthetic_cluster import published_nodes
 from extender.ledger import Ledger
 from extender.logs import configure_logs
+from extender.preferences import CandidateLimits
 from extender.service import Service
 from gpu_topology.errors import GpuTopologyError
 from tests.control_plane.processes import ProcessError
@@ -145,14 +146,14 @@ app.command()(experiments.compare)
 
 
 @app.command(hidden=True)
-def serve(nodes: int, port: Annotated[int, typer.Option()], max_candidates: int = 100) -> None:
+def serve(nodes: int, port: Annotated[int, typer.Option()], max_candidates: int = 20) -> None:
     """Serve an extender that knows a synthetic cluster, for the benchmarks."""
     configure_logs("info", "json")  # a line a decision, as shipped
     ledger = Ledger()
     ledger.replace_nodes(published_nodes(nodes))
     gc.collect()
     gc.freeze()  # as the shipped extender does once its books are complete
-    config = configuration(Service(ledger, max_candidates=max_candidates))
+    config = configuration(Service(ledger, limits=CandidateLimits(max_candidates)))
     config.host, config.port = LOOPBACK, port
     uvicorn.Server(config).run()
 

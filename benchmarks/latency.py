@@ -20,13 +20,14 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.synthetic_cluster import node_names, pending_pod
+from extender.settings import Settings
 from tests.control_plane.ports import free_ports
 from tests.control_plane.processes import ChildProcess
 from tests.go_toolchain import GoModule
 
 SIZES = (100, 1000, 5000)
 """Nodes that kube-scheduler asks about in one call."""
-SHIPPED_CANDIDATES = 100
+SHIPPED_CANDIDATES: int = Settings.model_fields["max_candidates"].default
 """`max_candidates` as shipped: how many nodes filter passes on."""
 WARM_UP_CALLS = 30
 READY_SECONDS = 120.0

@@ -63,7 +63,7 @@ def _lower(ledger: Ledger, request: GpuRequest, names: Sequence[str]) -> Iterato
 
 def _fastest(ledger: Ledger, request: GpuRequest, names: Sequence[str]) -> tuple[float, str] | None:
     """The most bandwidth that a node can promise to a pod now, in GB/s, and that node; None if none can serve it."""
-    nodes = [tier.names[0] for tier in judge(ledger, request, names).tiers]
+    nodes = [min(tier.names) for tier in judge(ledger, request, names).tiers]
     found = [(ledger.expectation(request, name), name) for name in nodes]
     promises = [
         (each.worth.bandwidth_gbps, name) for each, name in found if each is not None and each.worth is not None

@@ -23,20 +23,20 @@ Verb: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 """From the bytes of a request to those of its answer."""
 
 
-def create_app(service: Service) -> FastAPI:
+def create_app(service: Service) -> ASGIApp:
     """Everything on one listener: the verbs, the probes and the metrics."""
-    return _answering(service, _app(_accounts(service), _probes(service)))
+    return _Verbs(_app(_accounts(service), _probes(service)), service)
 
 
-def create_verbs_app(service: Service) -> FastAPI:
+def create_verbs_app(service: Service) -> ASGIApp:
     """POST /filter, /prioritize, /preempt and perhaps /bind, for kube-scheduler, and GET /v1/..., for people.
 
     All of them are for the same host alone.
     """
-    return _answering(service, _app(_accounts(service)))
+    return _Verbs(_app(_accounts(service)), service)
 
 
-def create_probes_app(service: Service) -> FastAPI:
+def create_probes_app(service: Service) -> ASGIApp:
     """GET /healthz, /readyz and /metrics, for the kubelet and Prometheus."""
     return _app(_probes(service))
 
@@ -45,12 +45,6 @@ def _app(*routers: APIRouter) -> FastAPI:
     app = FastAPI(title="gpu-topology-scheduler extender", openapi_url=None)
     for router in routers:
         app.include_router(router)
-    return app
-
-
-def _answering(service: Service, app: FastAPI) -> FastAPI:
-    """The app with the verbs in front."""
-    app.add_middleware(_Verbs, service=service)
     return app
 
 

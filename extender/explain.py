@@ -130,7 +130,7 @@ def _able(ledger: Ledger, request: GpuRequest, judged: Judged) -> list[dict[str,
     """The nodes that could serve the pod, best first; those that are unknown last."""
     by_reason: defaultdict[str, list[str]] = defaultdict(list)
     for tier in judged.tiers:
-        assessment = ledger.expectation(request, tier.names[0])
+        assessment = ledger.expectation(request, min(tier.names))
         bandwidth = assessment.worth.bandwidth_gbps if assessment and assessment.worth else 0.0
         by_reason[f"would reach {bandwidth:g} GB/s" if bandwidth else "could serve it"].extend(tier.names)
     groups = [_group(nodes, None, reason) for reason, nodes in by_reason.items()]

@@ -112,7 +112,8 @@ def _best(tiers: Sequence[Sequence[str]], limit: int, turn: int) -> list[str]:
         room = limit - len(best)
         if len(tier) > room:
             start = turn % len(tier)
-            return best + [*tier[start:], *tier[:start]][:room]
+            in_order = sorted(tier)
+            return best + [*in_order[start:], *in_order[:start]][:room]
         best.extend(tier)
     return best
 

@@ -31,7 +31,7 @@ that a restart rebuilds the same ones.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from extender.book import NodeBook
 from extender.bookings import expect, expect_slices
@@ -39,8 +39,9 @@ from extender.demand import LearntDemand
 from extender.dra import problem_of
 from extender.failures import Verdict
 from extender.findings import Finding, Witnesses, allotments
-from extender.groups import Group, Groups, Situation, Unknown
+from extender.groups import Groups, Situation, Unknown
 from extender.offers import Market, Offer
+from extender.places import Places
 from extender.pods import BoundPod, PodIdentity, bound_pod_of, identity_of
 from extender.promises import is_unsettled
 from extender.reports import UNSEEN, Knowledge, NodeReport, ReportReader
@@ -84,7 +85,7 @@ class Ledger:
         self._reader = ReportReader(models)
         self._groups = Groups()
         self._books: dict[str, NodeBook] = {}
-        self._group_of = _GroupOf()
+        self._places = Places()
         self._pods: dict[str, BoundPod] = {}
         self._pods_on: defaultdict[str, dict[str, BoundPod]] = defaultdict(dict)
         self._reserved: dict[str, BoundPod] = {}
@@ -124,7 +125,7 @@ class Ledger:
         """A node is gone. Its pods stay in the books until they are gone too: it may come back under them."""
         self.changes += 1
         self._books.pop(name, None)
-        self._group_of.pop(name, None)
+        self._places.remove(name)
         self.unsettled.discard(name)
 
     def serve_by_dra(self, device_class: str | None) -> None:
@@ -200,16 +201,15 @@ class Ledger:
 
         Nodes that the books do not have are unknown ones.
         """
+        offer_of = self._market.offers(request)
         nodes: defaultdict[Offer, list[str]] = defaultdict(list)
-        groups = map(self._group_of.__getitem__, names)
-        # The only loop over what may be thousands of names: the look-ups run in C.
-        for name, offer in zip(names, map(self._market.offers(request).__getitem__, groups), strict=True):
-            nodes[offer].append(name)
+        for group, found in self._places.among(names):
+            nodes[offer_of[group]] += found
         return nodes
 
     def expectation(self, request: GpuRequest, node: str) -> Assessment | None:
         """What a pod would get on a node; None where too little is known of it."""
-        group = self._group_of[node]
+        group = self._places.group_of(node)
         if isinstance(group, Unknown) or not group.counts(request):
             return None
         return group.assess(request, self._demand.current)
@@ -288,7 +288,7 @@ class Ledger:
         before = self._books.get(name)
         book = self._balanced(report, pods)
         self._books[name] = book
-        self._group_of[name] = book.group
+        self._places.put(name, book.group)
         (self.unsettled.add if is_unsettled(book) else self.unsettled.discard)(name)
 
         if before is not None and before.report is not report:
@@ -313,16 +313,6 @@ class Ledger:
         expected_slices, slices = expect_slices(pods, state.held_slices, reported)
         situation = self._groups.known(tables, expected.free, usable, state.allocation, slices)
         return NodeBook(report, expected.gpus, situation, expected_slices, expected.exclusive, claimed)
-
-
-class _GroupOf(dict[str, Group]):
-    """Node to its group: what the books say too, but one look-up away."""
-
-    def __missing__(self, _node: str) -> Group:
-        return _UNSEEN_GROUP
-
-
-_UNSEEN_GROUP: Final = Unknown(str(UNSEEN.problem))
 
 
 def _name_of(node: Mapping[str, Any]) -> str:

@@ -18,6 +18,8 @@ START_WINDOW: Final = timedelta(seconds=30)
 """A container that ends with an error within this time has failed right after its start; one that runs longer has
 shown that its node can run GPU pods. A driver or a GPU that is broken fails when it is first used."""
 
+_SPEAKING: Final = frozenset({"reason", "initContainerStatuses", "containerStatuses"})
+"""What the status of a pod has once its kubelet has spoken of it: most changes of a pod come before that."""
 _LONGEST_REASON: Final = 64
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """When a container started, as the kubelet writes it, that never did: the runtime could not start it."""
@@ -83,8 +85,11 @@ def outcomes_of(pod: Mapping[str, Any]) -> list[Failure | Success]:
     Pods without GPUs, and those that are not bound, say nothing. What is missing or foreign reads as not there.
     """
     node = _mapping(pod.get("spec")).get("nodeName")
+    status = _mapping(pod.get("status"))
+    if not isinstance(node, str) or not node or _SPEAKING.isdisjoint(status):
+        return []
     names = gpu_containers_of(pod)
-    if not isinstance(node, str) or not node or not names:
+    if not names:
         return []
     identity = identity_of(pod)
     name = identity.uid or identity.key
@@ -205,8 +210,8 @@ def _statuses(status: Mapping[str, Any], key: str, names: set[str]) -> list[Mapp
 
 def _each(fields: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     value = fields.get(key)
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}

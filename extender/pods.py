@@ -104,11 +104,11 @@ def _scheduled_at(status: Mapping[str, Any]) -> str:
 
 
 def _sequence(value: object) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _text(fields: Mapping[str, Any], key: str) -> str:

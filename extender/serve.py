@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from extender.app import create_probes_app, create_verbs_app
 from extender.bind import Binder
@@ -19,6 +19,7 @@ from extender.failing import Departures, FailingNodes
 from extender.feeds import Feeds, NodeFeed, PodFeed, trimmed_node, trimmed_pod
 from extender.ledger import Ledger
 from extender.node_events import NodeEvents
+from extender.preferences import CandidateLimits
 from extender.service import MIB, Service
 from extender.settings import Address, Settings
 from extender.transport import OnePieceProtocol
@@ -99,7 +100,7 @@ def _service(
     service = Service(
         ledger,
         binder=binder,
-        max_candidates=settings.max_candidates,
+        limits=CandidateLimits(settings.max_candidates, settings.max_candidates_with_preferences),
         max_request_bytes=settings.max_request_mib * MIB,
         waiting_for=waiting_for,
         failing=failing,
@@ -148,7 +149,7 @@ async def _run(servers: "list[_Server]", background: Sequence[_Background], stop
 class _Server(uvicorn.Server):
     """A server on one open socket, which leaves the process's signals alone: there are two servers."""
 
-    def __init__(self, app: FastAPI, listener: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
         super().__init__(
             uvicorn.Config(
                 app,

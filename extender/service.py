@@ -31,6 +31,7 @@ from extender.outcomes import FailureReason
 from extender.overview_answers import OverviewAnswer, OverviewAnswers
 from extender.pods import identity_of
 from extender.preempt import choose_victims, frees_itself, nominated_node_of
+from extender.preferences import DEFAULT_LIMITS, CandidateLimits
 from extender.prioritize import prioritize_nodes
 from extender.reports import Knowledge
 from extender.waiting import pods_asked_about
@@ -51,7 +52,7 @@ from extender.wire import (
     encode_preemption_result,
 )
 from gpu_topology.errors import GpuTopologyError, WishError
-from gpu_topology.request import GpuRequest, counts_of, request_of
+from gpu_topology.request import GpuRequest, counts_of, with_wishes
 
 MIB: Final = 1024 * 1024
 
@@ -85,7 +86,7 @@ class Service:
     Args:
         ledger: the books; whoever made them keeps them up to date.
         binder: binds pods; None where kube-scheduler does that itself.
-        max_candidates: how many nodes filter passes on at most, the best ones; 0: all.
+        limits: how many nodes filter passes on at most, the best ones.
         max_request_bytes: as the attribute.
         waiting_for: returns what the books still lack, in a few words, or None once they are complete.
         failing: watches the nodes where GPU pods fail; None: nobody does.
@@ -97,7 +98,7 @@ class Service:
         ledger: Ledger,
         *,
         binder: Binder | None = None,
-        max_candidates: int = 100,
+        limits: CandidateLimits = DEFAULT_LIMITS,
         max_request_bytes: int = 64 * MIB,
         waiting_for: Callable[[], str | None] = _ready,
         failing: FailingNodes | None = None,
@@ -108,7 +109,7 @@ class Service:
         self.binds = binder is not None
         self._ledger = ledger
         self._binder = binder
-        self._max_candidates = max_candidates
+        self._limits = limits
         self._waiting_for = waiting_for
         self._clock = clock
         self._failing = failing or FailingNodes(ledger, clock=clock)
@@ -238,7 +239,7 @@ class Service:
         turn = zlib.crc32(pod.uid.encode())
         others = self._on_their_way.beside(pod, self._clock()) if request.wishes.are_hard else ()
         result = filter_nodes(
-            self._ledger, request, args.names, limit=self._max_candidates, turn=turn, on_their_way=others
+            self._ledger, request, args.names, limit=self._limits.of(args.pod), turn=turn, on_their_way=others
         )
         self._on_their_way.sent(pod, request, result.passed, self._clock())
         answer = encode_filter_result(args, result.passed, result.failed, result.unresolvable)
@@ -346,15 +347,16 @@ class Service:
 
     def _request(self, pod: Mapping[str, Any]) -> GpuRequest:
         """What the pod asks for; GPUs can only be decided upon when the books are complete."""
-        if counts_of(pod).is_empty:
-            return GpuRequest()
+        counts = counts_of(pod)
+        if counts.is_empty:
+            return counts
         reason = self.unready_reason()
         if reason is not None:
             raise NotReadyError(reason)
         self._failing.asked()
         decision = self._decisions.about(identity_of(pod))
         try:
-            decision.request, decision.problem = request_of(pod), None
+            decision.request, decision.problem = with_wishes(counts, pod), None
         except WishError as error:
             decision.request, decision.problem = GpuRequest(), str(error)
             raise

@@ -14,6 +14,7 @@ from gpu_topology.placement.models import readable
 
 Address = IPv4Address | IPv6Address
 Port = Annotated[int, Field(ge=0, le=65535)]
+Candidates = Annotated[int, Field(ge=0, le=100_000)]
 
 
 class Settings(BaseSettings):
@@ -52,10 +53,14 @@ class Settings(BaseSettings):
     """File with the API server's address and credentials. Without it: the pod's service account, or outside of a
     cluster the default kubeconfig."""
 
-    max_candidates: Annotated[int, Field(ge=0, le=100_000)] = 100
+    max_candidates: Candidates = 20
     """Nodes: how many of those that can serve a pod filter passes on, the best ones. 0 passes on all. The size of the
     answers is what an extender costs: kube-scheduler scores every node that it gets back, and by default looks at a
-    sample of 10 % of 5,000 nodes itself. Soft affinities choose among these nodes, so it should not be too small."""
+    sample of 10 % of 5,000 nodes itself."""
+
+    max_candidates_with_preferences: Candidates = 100
+    """Nodes: the same for pods that prefer some nodes themselves (a preferred affinity, a topology spread constraint
+    with ScheduleAnyway), since preferences choose among these nodes only. Never fewer than for other pods."""
 
     bind: bool = False
     """Serve /bind as well, for a kube-scheduler that is configured with bindVerb: the GPUs are then chosen for good

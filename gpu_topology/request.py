@@ -5,7 +5,7 @@ agent when the kubelet asks which GPUs to take. Both decide alike because they r
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -153,16 +153,26 @@ def request_of(pod: Mapping[str, Any]) -> GpuRequest:
     Raises:
         WishError: an annotation of ours cannot be read; the message names it and says what it may hold.
     """
-    counts = counts_of(pod)
-    return GpuRequest(counts.containers, wishes_of(pod), counts.slices)
+    return with_wishes(counts_of(pod), pod)
+
+
+def with_wishes(counts: GpuRequest, pod: Mapping[str, Any]) -> GpuRequest:
+    """What a pod asks for, from what `counts_of` says of it and its wishes.
+
+    Raises:
+        WishError: as in `request_of`.
+    """
+    wishes = wishes_of(pod)
+    return counts if wishes == counts.wishes else replace(counts, wishes=wishes)
 
 
 def bound_request_of(pod: Mapping[str, Any]) -> GpuRequest:
     """The GPU request of a pod that is bound already: wishes that cannot be read count as none, for it holds GPUs."""
+    counts = counts_of(pod)
     try:
-        return request_of(pod)
+        return with_wishes(counts, pod)
     except WishError:
-        return counts_of(pod)
+        return counts
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:
@@ -271,8 +281,8 @@ def _choice(annotation: str, text: object, choices: type[Choice]) -> Choice | No
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _sequence(value: object) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 Trim = Callable[[dict[str, Any]], dict[str, Any]]
-"""Makes an object smaller: keeps what the handler reads, `metadata.resourceVersion` included or not."""
+"""Makes an object of a list smaller: keeps what the handler reads."""
 
 
 def _untrimmed(obj: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +58,8 @@ class Reflector:
         resource: what to follow.
         handler: who wants to know.
         field_selector: which of the objects.
-        trim: what is kept of each.
+        trim: what is kept of each object of a list. They are all in memory at once; those of a watch come one by one
+            and are handed over whole.
         is_optional: where the API server does not have the resource, or does not let us see it, there are none: then it
             is looked for again every `absent_seconds`.
         absent_seconds: as said.
@@ -151,9 +152,9 @@ class Reflector:
                 obj = event["object"]
                 match event["type"]:
                     case "ADDED" | "MODIFIED":
-                        self._handler.changed(self._trim(obj))
+                        self._handler.changed(obj)
                     case "DELETED":
-                        self._handler.deleted(self._trim(obj))
+                        self._handler.deleted(obj)
                 self._version = obj["metadata"]["resourceVersion"]
 
     def _note_failure(self, state: RetryCallState) -> None:

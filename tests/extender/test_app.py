@@ -5,11 +5,12 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import ASGIApp
 
 from extender.app import create_app, create_probes_app, create_verbs_app
 from extender.ledger import Ledger
+from extender.preferences import CandidateLimits
 from extender.service import MIB, Service
 from tests.extender.builders import bare_node, bridged, holder, node, plain, pod, switched
 
@@ -17,7 +18,7 @@ NODES = [node("bridged", bridged(4)), node("plain", plain(4)), bare_node("silent
 NAMES = ["bridged", "plain", "silent", "switched"]
 
 
-def client_of(app: FastAPI) -> httpx.AsyncClient:
+def client_of(app: ASGIApp) -> httpx.AsyncClient:
     """A client of an app in this process."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://extender")
 
@@ -112,7 +113,7 @@ async def test_a_request_over_the_limit_is_refused_in_a_sentence() -> None:
 
 
 async def test_only_the_best_candidates_pass() -> None:
-    async with client_of(create_app(service_of(max_candidates=1))) as client:
+    async with client_of(create_app(service_of(limits=CandidateLimits(1)))) as client:
         answer = (await client.post("/filter", json=by_names(pod(gpus=2)))).json()
     assert answer["NodeNames"] == ["switched"]
     assert answer["FailedNodes"] == answer["FailedAndUnresolvableNodes"] == {}

@@ -20,7 +20,7 @@ def test_without_any_setting_only_the_probes_are_reachable_from_outside() -> Non
     assert settings.verbs_host.is_loopback
     assert settings.probes_host.is_unspecified
     assert (settings.verbs_port, settings.probes_port) == (8888, 8889)
-    assert settings.max_candidates == 100
+    assert (settings.max_candidates, settings.max_candidates_with_preferences) == (20, 100)
 
 
 def test_options_are_read(tmp_path: Path) -> None:

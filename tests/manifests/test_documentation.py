@@ -119,7 +119,9 @@ def test_the_documented_weight_and_number_of_candidates_are_the_shipped_ones() -
     text = " ".join((DOCS / "scheduling.md").read_text().split())
     [extender] = scheduler_config()["extenders"]
     assert f"`weight: {extender['weight']}`" in text
-    assert f"{Settings().max_candidates} unless `GPU_SCHEDULER_MAX_CANDIDATES`" in text
+    defaults = Settings()
+    assert f"{defaults.max_candidates} unless `GPU_SCHEDULER_MAX_CANDIDATES`" in text
+    assert f"{defaults.max_candidates_with_preferences} unless `GPU_SCHEDULER_MAX_CANDIDATES_WITH_PREFERENCES`" in text
 
 
 @pytest.mark.parametrize("knowledge", Knowledge)
