@@ -13,6 +13,7 @@ from gputopo.access import CannotAskError
 from gputopo.explain import explain
 from gputopo.node import node
 from gputopo.nodes import nodes
+from gputopo.output import printable
 from gputopo.parse import parse
 from gputopo.place import place
 from gputopo.pods import pods
@@ -52,11 +53,16 @@ def main(program: str = "gputopo") -> None:
     try:
         app(prog_name=program)
     except CannotAskError as error:
-        sys.stderr.write(f"gputopo: {error}\n")
+        _refuse(error)
         sys.exit(CANNOT_ASK)
     except GpuTopologyError as error:
-        sys.stderr.write(f"gputopo: {error}\n")
+        _refuse(error)
         sys.exit(BAD_INPUT)
+
+
+def _refuse(error: GpuTopologyError) -> None:
+    """Say what is wrong in one line: an extender's or an API server's own words may hold anything."""
+    sys.stderr.write(f"gputopo: {printable(str(error))}\n")
 
 
 def kubectl_main() -> None:

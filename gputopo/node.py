@@ -59,7 +59,7 @@ def node(
     document = read_overview(access_of(url, kubeconfig, context))
     found = next((node for node in document["nodes"] if node["name"] == name), None)
     if found is None:
-        raise SourceError(f"the cluster has no GPU node {printable(name)}")
+        raise SourceError(f"the cluster has no GPU node {name}")
     seen = document.get("agents_seen", {}).get(name)
     if as_json:
         print_json({**found, "machine": document["topologies"].get(found["topology"]), "agent_seen": seen})

@@ -143,6 +143,24 @@ def test_a_name_cannot_lead_to_another_page(gputopo: Command) -> None:
     assert paths == ["/v1/explain/a/b%3Fc%23d"]
 
 
+def test_a_pod_of_another_scheduler_is_told_who_heeds_its_wishes(gputopo: Command, halves: Ledger) -> None:
+    """And nothing that anybody says can colour the terminal or begin a line of its own."""
+    spoken = {"scheduler": "default-scheduler", "said": "0/6 nodes\n\x1b[31m. preemption: 0/6 nodes"}
+    answer = orjson.dumps({**orjson.loads(explanation(halves, gpus=2)), **spoken})
+    with answering(200, answer) as (url, _):
+        lines = gputopo("explain", "team/trainer", "--url", url).output.splitlines()
+    assert lines[-3:] == [
+        "its schedulerName is default-scheduler: what is said here of wishes and links, only gpu-scheduler heeds",
+        r"what default-scheduler says of it: 0/6 nodes\n\x1b[31m",
+        "what the extender answered last, it alone knows: ask it with --url",
+    ]
+
+
+def test_an_error_of_the_extender_stays_one_harmless_line(gputopo: Command) -> None:
+    with answering(404, orjson.dumps({"detail": "no\n\x1b[31m"})) as (url, _):
+        assert gputopo("explain", "a/b", "--url", url).errors == "gputopo: no\\n\\x1b[31m\n"
+
+
 @pytest.mark.parametrize("word", ["gputopo explain", "a higher priority does not help"])
 def test_the_troubleshooting_page_leads_here(word: str) -> None:
     assert word in TROUBLESHOOTING.read_text(encoding="utf-8")
