@@ -77,10 +77,13 @@ class _Verbs:
         if body is None:
             return  # nobody reads an answer
         try:
-            answer = Response(await verb(body), media_type=_JSON)
+            answer = await verb(body)
         except UnreadableError as error:
-            answer = JSONResponse({"detail": str(error)}, status_code=422)
-        await answer(scope, receive, send)
+            await JSONResponse({"detail": str(error)}, status_code=422)(scope, receive, send)
+            return
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
 
 
 def _at_once(verb: Callable[[bytes], bytes]) -> Verb:

@@ -126,7 +126,7 @@ def _shown(pod: BoundPod, held: Sequence[SliceHolder]) -> Counter[str]:
     """Resource to the number of slices that the report shows the pod to have."""
     shown: Counter[str] = Counter()
     for holder in held:
-        if _is(holder, pod):
+        if is_holder(holder, pod):
             shown[holder.resource] += holder.count
     return shown
 
@@ -144,10 +144,10 @@ def _unreported(pod: BoundPod, request: GpuRequest, held: Sequence[Holder]) -> G
 
 def shown_gpus(pod: BoundPod, held: Sequence[Holder]) -> int:
     """The mask of the whole GPUs that the report shows the pod to have."""
-    return mask_of(gpu for holder in held if _is(holder, pod) for gpu in holder.gpus)
+    return mask_of(gpu for holder in held if is_holder(holder, pod) for gpu in holder.gpus)
 
 
-def _is(holder: Holder | SliceHolder, pod: BoundPod) -> bool:
+def is_holder(holder: Holder | SliceHolder, pod: BoundPod) -> bool:
     """Whether a report's holder is this pod, and not an earlier one of the same name."""
     same_uid = not holder.pod_uid or not pod.identity.uid or holder.pod_uid == pod.identity.uid
     return holder.pod == pod.identity.key and same_uid

@@ -14,6 +14,7 @@ from gpu_topology.request import (
     COMMUNICATION_ANNOTATION,
     GPU_RESOURCE,
     MIN_BANDWIDTH_ANNOTATION,
+    ON_GPU_LOSS_ANNOTATION,
     REQUIRE_ANNOTATION,
 )
 from gpu_topology.slices import is_slice_resource
@@ -25,6 +26,7 @@ _POD_ANNOTATIONS: Final = (
     MIN_BANDWIDTH_ANNOTATION,
     REQUIRE_ANNOTATION,
     COMMUNICATION_ANNOTATION,
+    ON_GPU_LOSS_ANNOTATION,
     ASSIGNED_ANNOTATION,
 )
 _POD_STATUS: Final = ("phase", "reason", "startTime", "extendedResourceClaimStatus")

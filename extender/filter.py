@@ -110,11 +110,11 @@ def _best(tiers: Sequence[Sequence[str]], limit: int, turn: int) -> list[str]:
     best: list[str] = []
     for tier in tiers:
         room = limit - len(best)
+        in_order = sorted(tier)
         if len(tier) > room:
             start = turn % len(tier)
-            in_order = sorted(tier)
             return best + [*in_order[start:], *in_order[:start]][:room]
-        best.extend(tier)
+        best.extend(in_order)
     return best
 
 

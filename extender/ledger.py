@@ -67,6 +67,7 @@ class Ledger:
     Attributes:
         changes: how often anything in the books has changed: equal numbers, equal books.
         tell: called with what is found out about what was expected; does nothing unless somebody is put here.
+        seen: likewise with every pod that is shown bound, with GPUs or without, or gone after it was.
         unsettled: nodes with pods of which only the number of GPUs is known, not which.
     """
 
@@ -93,6 +94,7 @@ class Ledger:
         self._device_class: str | None = None
         self.unsettled: set[str] = set()
         self.tell: Callable[[Finding], None] = lambda _: None
+        self.seen: Callable[[PodIdentity], None] = lambda _: None
 
     @property
     def standings(self) -> Mapping[str, Verdict]:
@@ -157,12 +159,14 @@ class Ledger:
     def apply_pod(self, pod: Mapping[str, Any]) -> None:
         """A pod was added or changed."""
         identity = identity_of(pod)
-        self._put(identity.key, self._bound_pod_of(pod))
-        self.release(identity)
+        self._put(identity.key, self._bound_pod_of(pod), self._unreserve(identity))
+        self.seen(identity)
 
     def forget_pod(self, key: str, uid: str | None = None) -> None:
         """A pod, "<namespace>/<name>", is gone; where its UID is given, another pod of that name stays reserved."""
         self._put(key, None)
+        if uid is not None:
+            self.seen(PodIdentity(key, uid))
         reserved = self._reserved.get(key)
         if reserved is not None and uid in (None, reserved.identity.uid):
             self.release(reserved.identity)
@@ -177,9 +181,8 @@ class Ledger:
 
     def release(self, pod: PodIdentity) -> None:
         """Let go of what is reserved for a pod, if anything is. Seen bound, it is let go of by itself."""
-        reserved = self._reserved.get(pod.key)
-        if reserved is not None and reserved.identity == pod:
-            del self._reserved[pod.key]
+        reserved = self._unreserve(pod)
+        if reserved is not None:
             self._rebalance_all(reserved, self._pods.get(pod.key))
 
     def is_reserved(self, pod: PodIdentity) -> bool:
@@ -247,7 +250,12 @@ class Ledger:
     def _bound_pod_of(self, pod: Mapping[str, Any]) -> BoundPod | None:
         return bound_pod_of(pod, trusts_records=self._trusts_records)
 
-    def _put(self, key: str, pod: BoundPod | None) -> None:
+    def _unreserve(self, pod: PodIdentity) -> BoundPod | None:
+        """Take out what is reserved for a pod; the page of its node is still to be written anew."""
+        reserved = self._reserved.get(pod.key)
+        return self._reserved.pop(pod.key) if reserved is not None and reserved.identity == pod else None
+
+    def _put(self, key: str, pod: BoundPod | None, reserved: BoundPod | None = None) -> None:
         before = self._pods.pop(key, None)
         if before is not None:
             self._pods_on[before.node].pop(key, None)
@@ -257,7 +265,8 @@ class Ledger:
             self._pods[key] = self._pods_on[pod.node][key] = pod
         if before != pod:
             self._count(before, pod)
-            self._rebalance_all(before, pod)
+        if before != pod or reserved is not None:
+            self._rebalance_all(before, pod, reserved)
 
     def _count(self, before: BoundPod | None, pod: BoundPod | None) -> None:
         if before is not None:

@@ -56,6 +56,12 @@ class OnTheirWay:
             if len(self._travellers) > MOST_PODS:
                 self._travellers.popitem(last=False)
 
+    def arrived(self, pod: PodIdentity) -> None:
+        """A pod was seen bound, or gone after it had been: it is not on its way any more, whatever becomes of it."""
+        traveller = self._travellers.get(pod.key)
+        if traveller is not None and traveller.pod == pod:
+            del self._travellers[pod.key]
+
     def beside(self, pod: PodIdentity, now: datetime) -> list[Traveller]:
         """The others that are on their way while a pod is decided about, the first to come first."""
         for key, traveller in list(self._travellers.items()):

@@ -15,13 +15,17 @@ from starlette.types import ASGIApp
 from extender.app import create_probes_app, create_verbs_app
 from extender.bind import Binder
 from extender.dra import DeviceClasses
+from extender.evicting import Evictor
 from extender.failing import Departures, FailingNodes
 from extender.feeds import Feeds, NodeFeed, PodFeed, trimmed_node, trimmed_pod
+from extender.gpu_loss import LossBook, Outcome
+from extender.leadership import Leadership
 from extender.ledger import Ledger
 from extender.node_events import NodeEvents
 from extender.preferences import CandidateLimits
 from extender.service import MIB, Service
 from extender.settings import Address, Settings
+from extender.tls import Certificates, Renewal
 from extender.transport import OnePieceProtocol
 from gpu_topology.errors import SettingsError
 from gpu_topology.placement import WorthModels
@@ -38,9 +42,11 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; then finish the requests in flight and return.
 
     Raises:
-        SettingsError: an address cannot be listened on, or there are no usable credentials for the API server.
+        SettingsError: an address cannot be listened on, a certificate cannot be used, or there are no usable
+            credentials for the API server.
     """
     log = structlog.get_logger("extender")
+    certificates = Certificates(settings.certificates) if settings.certificates else None
     stop = _stop_on_signals()
     with ExitStack() as sockets:
         verbs = sockets.enter_context(_listen("verbs", settings.verbs_host, settings.verbs_port))
@@ -54,6 +60,9 @@ async def serve(settings: Settings) -> None:
             pod_feed: Handler = PodFeed(ledger)
             if settings.failing_nodes:
                 node_feed, pod_feed = Feeds(node_feed, Departures(failing)), Feeds(pod_feed, failing)
+            evictor = _evictor(settings, ledger, cluster, events)
+            if settings.evict_on_gpu_loss:
+                pod_feed = Feeds(pod_feed, evictor)
             reflectors = {
                 "nodes": Reflector(cluster, Resource.NODES, node_feed, trim=trimmed_node),
                 "pods": Reflector(cluster, Resource.PODS, pod_feed, field_selector="spec.nodeName!=", trim=trimmed_pod),
@@ -61,12 +70,21 @@ async def serve(settings: Settings) -> None:
             classes = DeviceClasses(ledger.serve_by_dra)
             reflectors["deviceclasses"] = Reflector(cluster, Resource.DEVICE_CLASSES, classes, is_optional=True)
             service = _service(settings, ledger, reflectors, failing, binder)
+            _watch_evictions(service, evictor)
             servers = [
-                _Server(create_verbs_app(service), verbs),
+                _Server(create_verbs_app(service), verbs, certificates),
                 _Server(create_probes_app(service), probes),
             ]
-            log.info("listening", verbs=_url(verbs), probes=_url(probes))
-            await _run(servers, [*reflectors.values(), failing, events], stop)
+            background: list[_Background] = [*reflectors.values(), failing, events, evictor]
+            if certificates is not None:
+                background.append(Renewal(certificates, then=servers[0].hang_up))
+                _watch_certificates(service, certificates)
+            elif not settings.verbs_host.is_loopback:
+                log.warning(
+                    "whoever reaches the verbs may ask: they are beyond loopback, without TLS", verbs=_url(verbs)
+                )
+            log.info("listening", verbs=_url(verbs, "https" if certificates else "http"), probes=_url(probes))
+            await _run(servers, background, stop)
             if binder is not None:
                 await binder.close()
     log.info("stopped")
@@ -84,6 +102,18 @@ def _stop_on_signals() -> asyncio.Event:
 def _failing(settings: Settings, ledger: Ledger, events: NodeEvents) -> FailingNodes:
     pause = timedelta(seconds=settings.failing_nodes_pause_seconds)
     return FailingNodes(ledger, settings.failing_nodes, pause, tell=events.tell)
+
+
+def _evictor(settings: Settings, ledger: Ledger, cluster: Cluster, events: NodeEvents) -> Evictor:
+    """It evicts nobody unless it is told of pods."""
+    return Evictor(
+        ledger,
+        cluster,
+        LossBook(timedelta(seconds=settings.gpu_loss_seconds), settings.evictions_per_minute),
+        Leadership(cluster, socket.gethostname()),
+        tell=events.tell,
+        agent_namespace=settings.agent_namespace,
+    )
 
 
 def _service(
@@ -120,6 +150,31 @@ def _service(
     return service
 
 
+def _watch_evictions(service: Service, evictor: Evictor) -> None:
+    service.metrics.tally(
+        "gpu_scheduler_evictions",
+        "Pods that hold lost GPUs and ask to be evicted, by what came of each try.",
+        "outcome",
+        lambda: {outcome.value: evictor.counted[outcome] for outcome in Outcome},
+    )
+
+
+def _watch_certificates(service: Service, certificates: Certificates) -> None:
+    service.metrics.tally(
+        "gpu_scheduler_certificate_reloads",
+        "Changed certificate files that were taken up (replaced), or could not be used (failed: tried again every "
+        "5 seconds).",
+        "outcome",
+        lambda: certificates.reloads,
+    )
+    service.metrics.tally(
+        "gpu_scheduler_refused_connections",
+        "Connections to the verbs that failed for want of a certificate that both sides trust, by OpenSSL's reason.",
+        "reason",
+        lambda: certificates.refused,
+    )
+
+
 class _Background(Protocol):
     """Something that works beside the servers until it is cancelled."""
 
@@ -149,7 +204,7 @@ async def _run(servers: "list[_Server]", background: Sequence[_Background], stop
 class _Server(uvicorn.Server):
     """A server on one open socket, which leaves the process's signals alone: there are two servers."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, certificates: Certificates | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -162,12 +217,18 @@ class _Server(uvicorn.Server):
                 proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+                ssl_context_factory=(lambda *_: certificates.context) if certificates else None,
             )
         )
         self._listener = listener
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         await super().serve(sockets or [self._listener])
+
+    def hang_up(self) -> None:
+        """End each connection once its request is answered: what a client was let in by may not hold any more."""
+        for connection in tuple(self.server_state.connections):
+            connection.shutdown()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -182,6 +243,6 @@ def _listen(name: str, host: Address, port: int) -> socket.socket:
         raise SettingsError(f"{name}: cannot listen on {host}, port {port}: {error.strerror}") from error
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str = "http") -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"

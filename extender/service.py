@@ -118,6 +118,7 @@ class Service:
         self._on_their_way = OnTheirWay(ledger.has)
         self._log = structlog.get_logger("extender")
         ledger.tell = self._hear
+        ledger.seen = self._on_their_way.arrived
         self.metrics.watch("gpu_scheduler_nodes", "Nodes, by what is known of them.", "knowledge", self._knowledge)
         self.metrics.watch(
             "gpu_scheduler_node_standings",
@@ -243,12 +244,13 @@ class Service:
         )
         self._on_their_way.sent(pod, request, result.passed, self._clock())
         answer = encode_filter_result(args, result.passed, result.failed, result.unresolvable)
+        refused = dict(sorted(result.refusals.items()))
         self.metrics.candidates.labels("filter").inc(len(args.names))
-        for kind, nodes in result.refusals.items():
+        for kind, nodes in refused.items():
             self.metrics.refusals.labels(kind).inc(nodes)
         if not request.is_empty:
             self._decisions.about(pod).filtered = Filtered(
-                self._clock(), len(args.names), len(result.passed), result.left_out, dict(result.refusals)
+                self._clock(), len(args.names), len(result.passed), result.left_out, refused
             )
         self._log.info(
             "filter",
@@ -257,7 +259,7 @@ class Service:
             candidates=len(args.names),
             passed=len(result.passed),
             left_out=result.left_out,
-            refused=dict(result.refusals),
+            refused=refused,
             **self._expectation(request, result.best),
         )
         return answer

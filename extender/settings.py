@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, FilePath, ValidationError
+from pydantic import AfterValidator, Field, FilePath, ValidationError, model_validator
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 from pydantic_settings import SettingsError as CommandLineError
 
 from extender.failures import FAILURES_PER_NODE
+from extender.tls import CertificateFiles
 from gpu_topology.errors import SettingsError
 from gpu_topology.placement.models import readable
 
@@ -49,6 +50,18 @@ class Settings(BaseSettings):
     probes_port: Port = 8889
     """TCP port of /healthz, /readyz and /metrics. 0 takes any free port; the log says which."""
 
+    tls_certificate: FilePath | None = None
+    """PEM file with the certificate of the verbs' listener, which then speaks HTTPS alone. With --tls-key and
+    --tls-client-ca, for an extender that does not share kube-scheduler's pod. The three files are looked at every 5
+    seconds, and taken up when they have changed."""
+
+    tls_key: FilePath | None = None
+    """PEM file with its private key, not encrypted."""
+
+    tls_client_ca: FilePath | None = None
+    """PEM file with the CAs of clients: who shows no certificate of theirs is refused. Whoever has one may have pods
+    bound, so they should have signed no other client's certificate than kube-scheduler's."""
+
     kubeconfig: FilePath | None = None
     """File with the API server's address and credentials. Without it: the pod's service account, or outside of a
     cluster the default kubeconfig."""
@@ -80,6 +93,20 @@ class Settings(BaseSettings):
     """Seconds: how long such a node is left out the first time. Each time that it fails again when it is tried
     afterwards it is left out for twice as long, up to eight times."""
 
+    evict_on_gpu_loss: bool = False
+    """Evict pods that hold a lost GPU and have the annotation gpu-scheduler/on-gpu-loss: evict, while the scheduler
+    beside leads. It takes further rights: see docs/recovery.md."""
+
+    gpu_loss_seconds: Annotated[int, Field(ge=1, le=86_400)] = 30
+    """Seconds: how long the loss of a GPU must have been reported without a break before a pod is evicted for it."""
+
+    evictions_per_minute: Annotated[int, Field(ge=1, le=1000)] = 10
+    """The most pods that are evicted for lost GPUs within a minute, over the whole cluster."""
+
+    agent_namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = "gpu-topology-agent"
+    """The namespace of the agents' leases, which tell whether an agent lives: on the word of one that may not, nobody
+    is evicted."""
+
     worth_model: Annotated[str, AfterValidator(readable)] = "ring"
     """How the worth of a set of GPUs is computed. ring: the bandwidth of the slowest link in the best ring through the
     set. effbw: a regression on measurements, for machines with single and double NVLinks; nodes that it does not fit
@@ -91,6 +118,20 @@ class Settings(BaseSettings):
 
     log_format: Literal["json", "console"] = "json"
     """json: one object a line, for a log collector. console: aligned text, for a person."""
+
+    @property
+    def certificates(self) -> CertificateFiles | None:
+        """Where the certificates are; None where the verbs are served without TLS."""
+        if self.tls_certificate is None or self.tls_key is None or self.tls_client_ca is None:
+            return None
+        return CertificateFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        given = [file is not None for file in (self.tls_certificate, self.tls_key, self.tls_client_ca)]
+        if any(given) and not all(given):
+            raise ValueError("give all of --tls-certificate, --tls-key and --tls-client-ca, or none of them")
+        return self
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:
@@ -108,6 +149,8 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         raise SettingsError(str(error)) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if not first["loc"]:  # several settings do not go together
+            raise SettingsError(first["msg"].removeprefix("Value error, ")) from error
         name = str(first["loc"][0]).replace("-", "_")
         option, variable = f"--{name.replace('_', '-')}", f"GPU_SCHEDULER_{name.upper()}"
         raise SettingsError(f"{option} or {variable} is {first['input']!r}: {first['msg']}") from error

@@ -18,6 +18,7 @@ GPU_RESOURCE: Final = "nvidia.com/gpu"
 MIN_BANDWIDTH_ANNOTATION: Final = "gpu-scheduler/min-bandwidth-gbps"
 REQUIRE_ANNOTATION: Final = "gpu-scheduler/require"
 COMMUNICATION_ANNOTATION: Final = "gpu-scheduler/communication"
+ON_GPU_LOSS_ANNOTATION: Final = "gpu-scheduler/on-gpu-loss"
 
 
 class Require(StrEnum):
@@ -35,6 +36,13 @@ class Communication(StrEnum):
     NONE = "none"
     LIGHT = "light"
     HEAVY = "heavy"
+
+
+class OnGpuLoss(StrEnum):
+    """What is to be done with a pod when a GPU that it holds is lost."""
+
+    KEEP = "keep"
+    EVICT = "evict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +215,22 @@ def wishes_of(pod: Mapping[str, Any]) -> Wishes:
     annotations = _mapping(_mapping(pod.get("metadata")).get("annotations"))
     if not annotations:
         return _NO_WISHES
+    on_gpu_loss_of(pod)  # no wish about links, and yet to be told before the pod is bound if it cannot be read
     return Wishes(
         min_bandwidth_gbps=_bandwidth(annotations.get(MIN_BANDWIDTH_ANNOTATION)),
         require=_choice(REQUIRE_ANNOTATION, annotations.get(REQUIRE_ANNOTATION), Require) or Require.ANY,
         communication=_choice(COMMUNICATION_ANNOTATION, annotations.get(COMMUNICATION_ANNOTATION), Communication),
     )
+
+
+def on_gpu_loss_of(pod: Mapping[str, Any]) -> OnGpuLoss:
+    """What a pod wants to be done when a GPU that it holds is lost; without the annotation: nothing.
+
+    Raises:
+        WishError: as in `request_of`.
+    """
+    annotations = _mapping(_mapping(pod.get("metadata")).get("annotations"))
+    return _choice(ON_GPU_LOSS_ANNOTATION, annotations.get(ON_GPU_LOSS_ANNOTATION), OnGpuLoss) or OnGpuLoss.KEEP
 
 
 _NO_WISHES: Final = Wishes()

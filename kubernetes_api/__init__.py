@@ -5,8 +5,21 @@ they cost more time and memory than the annotations and the few fields that are 
 """
 
 from kubernetes_api.cluster import Cluster, Resource
-from kubernetes_api.created import NodeEvent
-from kubernetes_api.errors import ApiError, ConflictError, NotFoundError
+from kubernetes_api.created import NodeEvent, PodReference
+from kubernetes_api.errors import ApiError, ConflictError, DeferredError, NotFoundError
+from kubernetes_api.leases import Lease
 from kubernetes_api.reflector import Handler, Reflector
 
-__all__ = ["ApiError", "Cluster", "ConflictError", "Handler", "NodeEvent", "NotFoundError", "Reflector", "Resource"]
+__all__ = [
+    "ApiError",
+    "Cluster",
+    "ConflictError",
+    "DeferredError",
+    "Handler",
+    "Lease",
+    "NodeEvent",
+    "NotFoundError",
+    "PodReference",
+    "Reflector",
+    "Resource",
+]

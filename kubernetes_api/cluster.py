@@ -7,16 +7,26 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
 from kubernetes.aio.client.api_client import ApiClient
 
 from gpu_topology.errors import SettingsError
-from kubernetes_api.created import NodeEvent, lease_renewal, new_binding, new_event, new_lease
+from kubernetes_api.created import (
+    NodeEvent,
+    PodReference,
+    lease_renewal,
+    new_binding,
+    new_event,
+    new_eviction,
+    new_lease,
+)
 from kubernetes_api.credentials import kubectl_credentials, process_credentials
-from kubernetes_api.errors import ApiError, ConflictError, ExpiredError, NotFoundError
+from kubernetes_api.errors import ApiError, ConflictError, DeferredError, ExpiredError, NotFoundError
+from kubernetes_api.leases import Lease, lease_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -34,10 +44,9 @@ sends none (seen for 90 s with v1.36.3)."""
 PAGE_SIZE: Final = 500
 """Objects per page of a list: what client-go uses."""
 
-_EVENTS: Final = "/apis/events.k8s.io/v1/namespaces/default/events"
-"""Events about nodes belong into the namespace `default`: the API server takes them in no other of ours."""
+_EVENTS: Final = "/apis/events.k8s.io/v1/namespaces/{namespace}/events"
 _LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
-_ERRORS_BY_STATUS: Final = {404: NotFoundError, 409: ConflictError, 410: ExpiredError}
+_ERRORS_BY_STATUS: Final = {404: NotFoundError, 409: ConflictError, 410: ExpiredError, 429: DeferredError}
 
 
 class Resource(Enum):
@@ -88,6 +97,7 @@ class Cluster:
     @classmethod
     def _with(cls, configuration: Configuration) -> Cluster:
         try:
+            _settle_environment(configuration)
             return cls(ApiClient(configuration))
         except OSError as error:
             raise SettingsError(f"no usable certificates for the API server: {error}") from error
@@ -159,13 +169,39 @@ class Cluster:
             "POST", f"{_pod(namespace, name)}/binding", body=new_binding(name, uid, node, annotations), seconds=seconds
         )
 
-    async def create_event(self, node: str, event: NodeEvent) -> None:
-        """Say something about a node, where `kubectl describe node` shows it.
+    async def evict_pod(self, namespace: str, name: str, *, uid: str) -> None:
+        """Have a pod deleted, with its own grace period, if its disruption budgets allow.
+
+        Args:
+            namespace: the pod's.
+            name: the pod's.
+            uid: the pod's: another one of that name is left alone.
+
+        Raises:
+            NotFoundError: there is no such pod.
+            ConflictError: it is another pod by now.
+            DeferredError: a disruption budget forbids it for now.
+            ApiError: the API server refused, or, where `status` is None, did not answer: then it may be evicted.
+        """
+        await self._json("POST", f"{_pod(namespace, name)}/eviction", body=new_eviction(namespace, name, uid))
+
+    async def create_event(self, about: str | PodReference, event: NodeEvent) -> None:
+        """Say something about a node, by its name, or about a pod, where `kubectl describe` shows it.
 
         Raises:
             ApiError: the API server refused, or could not be reached.
         """
-        await self._json("POST", _EVENTS, body=new_event(node, event, datetime.now(UTC)))
+        body = new_event(about, event, datetime.now(UTC))
+        await self._json("POST", _EVENTS.format(namespace=body["metadata"]["namespace"]), body=body)
+
+    async def get_lease(self, namespace: str, name: str) -> Lease:
+        """A lease that somebody else keeps.
+
+        Raises:
+            NotFoundError: there is no such lease.
+            ApiError: the API server refused, or could not be reached.
+        """
+        return lease_of(await self._json("GET", f"{_LEASES.format(namespace=namespace)}/{name}"))
 
     async def renew_lease(self, namespace: str, node: str, duration_seconds: int) -> None:
         """Say in the lease of this node's name that its holder lives; the lease is made where there is none.
@@ -277,6 +313,17 @@ class Cluster:
 def _pod(namespace: str, name: str) -> str:
     """The path of a pod, whatever its names hold: they may come from a request to us."""
     return f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(name, safe='')}"
+
+
+def _settle_environment(configuration: Configuration) -> None:
+    """Look once for a proxy in the environment, and for credentials of other programs (.netrc) not at all.
+
+    aiohttp would do both anew for each request, each in a thread: twice the time that the request itself takes.
+    """
+    host = urlsplit(configuration.host)
+    if configuration.proxy is None and not proxy_bypass(host.hostname or ""):
+        configuration.proxy = getproxies().get(host.scheme)
+    configuration.client_session_kwargs = {"trust_env": False}
 
 
 async def _check(response: aiohttp.ClientResponse) -> None:

@@ -1,4 +1,4 @@
-"""The objects that we create, in the API server's JSON form: events, leases, bindings. The time is given."""
+"""The objects that we create, in the API server's JSON form: events, leases, bindings, evictions. The time is given."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +12,21 @@ _CUT: Final = " ..."
 
 
 @dataclass(frozen=True, slots=True)
+class PodReference:
+    """A pod that an event is about."""
+
+    namespace: str
+    name: str
+    uid: str
+
+    def __str__(self) -> str:
+        """For the log."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class NodeEvent:
-    """Something that happened to a node, for people to read.
+    """Something that happened to a node, or to a pod there, for people to read.
 
     Attributes:
         reason: one word for what happened, such as "GpuLost".
@@ -30,18 +43,32 @@ class NodeEvent:
     reporter: str = AGENT
 
 
-def new_event(node: str, event: NodeEvent, at: datetime) -> dict[str, Any]:
-    """The Event object. The UID that it gives is the node's name, as kubelets do: `kubectl describe` finds both."""
+def new_event(about: str | PodReference, event: NodeEvent, at: datetime) -> dict[str, Any]:
+    """The Event object.
+
+    Args:
+        about: a pod, or a node by its name. For a node it is also the UID that the event gives, as kubelets do, so that
+            `kubectl describe` finds both; and the namespace is `default`, the only one of ours that the API server
+            takes for events about objects without a namespace.
+        event: what happened.
+        at: when.
+    """
+    if isinstance(about, PodReference):
+        name, namespace = about.name, about.namespace
+        regarding = {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": name, "uid": about.uid}
+    else:
+        name, namespace = about, "default"
+        regarding = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": name}
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{node}-", "namespace": "default"},
+        "metadata": {"generateName": f"{name}-", "namespace": namespace},
         "eventTime": _micro_time(at),
         "reportingController": event.reporter,
-        "reportingInstance": node[:128],
+        "reportingInstance": name[:128],
         "action": event.action,
         "reason": event.reason,
-        "regarding": {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node},
+        "regarding": regarding,
         "note": _cut(event.note),
         "type": "Warning" if event.is_warning else "Normal",
     }
@@ -54,6 +81,16 @@ def new_binding(pod: str, uid: str, node: str, annotations: Mapping[str, str]) -
         "kind": "Binding",
         "metadata": {"name": pod, "uid": uid, "annotations": dict(annotations)},
         "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+    }
+
+
+def new_eviction(namespace: str, pod: str, uid: str) -> dict[str, Any]:
+    """The Eviction of a pod: of this one alone, never of another that has its name by now."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"namespace": namespace, "name": pod},
+        "deleteOptions": {"preconditions": {"uid": uid}},
     }
 
 

@@ -23,5 +23,9 @@ class ConflictError(ApiError):
     """The object is not as the request takes it to be: a pod is bound already, say, or is another one by now."""
 
 
+class DeferredError(ApiError):
+    """Not now (429): a disruption budget forbids an eviction, say, or the API server has too much to do."""
+
+
 class ExpiredError(ApiError):
     """The resource version that a watch was to resume from is no longer kept (410 Gone)."""

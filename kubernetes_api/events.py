@@ -1,4 +1,4 @@
-"""Sends events about nodes: tried again for a while where the API server is away, then given up."""
+"""Sends events about nodes and pods: tried again for a while where the API server is away, then given up."""
 
 from typing import Final, Protocol
 
@@ -6,7 +6,7 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 from tenacity.wait import wait_base
 
-from kubernetes_api.created import NodeEvent
+from kubernetes_api.created import NodeEvent, PodReference
 from kubernetes_api.errors import ApiError
 
 ATTEMPTS: Final = 12
@@ -20,11 +20,11 @@ _log = structlog.get_logger(__name__)
 class EventApi(Protocol):
     """What is needed of `kubernetes_api.Cluster`."""
 
-    async def create_event(self, node: str, event: NodeEvent) -> None:
-        """Say something about a node; raises `ApiError`."""
+    async def create_event(self, about: str | PodReference, event: NodeEvent) -> None:
+        """Say something about a node, by its name, or about a pod; raises `ApiError`."""
 
 
-async def send_event(api: EventApi, node: str, event: NodeEvent, *, pause: wait_base = PAUSE) -> None:
+async def send_event(api: EventApi, about: str | PodReference, event: NodeEvent, *, pause: wait_base = PAUSE) -> None:
     """Send one event, or give it up after `ATTEMPTS`; what is wrong is logged, not raised."""
     try:
         async for attempt in AsyncRetrying(
@@ -35,9 +35,9 @@ async def send_event(api: EventApi, node: str, event: NodeEvent, *, pause: wait_
             reraise=True,
         ):
             with attempt:
-                await api.create_event(node, event)
+                await api.create_event(about, event)
     except ApiError as error:
-        _log.warning("the event is given up", node=node, reason=event.reason, error=str(error))
+        _log.warning("the event is given up", about=str(about), reason=event.reason, error=str(error))
 
 
 def _note_first_failure(state: RetryCallState) -> None:

@@ -45,25 +45,29 @@ class CertificateAuthority:
         self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(
-        self, file_stem: str, common_name: str, *, groups: Sequence[str] = (), hosts: Sequence[str] = ()
+        self,
+        file_stem: str,
+        common_name: str,
+        *,
+        groups: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+        usages: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH),
     ) -> KeyPair:
-        """Sign a certificate for a client, a server, or both.
+        """Sign a certificate for a client, a server, or both; one of the same file stem is replaced.
 
         Args:
             file_stem: The files' name without the suffix.
             common_name: The user name that the API server takes from a client's certificate.
             groups: The groups that it takes from it.
             hosts: The names and IP addresses that a server is reached by.
+            usages: What it is good for.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _unsigned(_name(common_name, groups), self._name, key.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]),
-                critical=False,
-            )
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier()), critical=False
             )

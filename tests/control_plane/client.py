@@ -75,6 +75,10 @@ class Client:
         except httpx.TransportError:
             return False
 
+    def version(self) -> str:
+        """The version of Kubernetes that the server says it has, such as v1.36.3."""
+        return str(self._request("GET", "/version")["gitVersion"])
+
     def create(self, obj: Mapping[str, Any]) -> Object:
         """Create an object, status included where the API takes one on creation (it does for nodes)."""
         metadata = obj["metadata"]
@@ -136,13 +140,21 @@ class Client:
         for namespace in namespaces:
             self._request("DELETE", self._path(api_version, kind, namespace), json={"gracePeriodSeconds": 0})
 
-    def service_account_token(self, namespace: str, name: str, *, seconds: int = 86_400) -> str:
-        """A bearer token of an existing service account, of the kind that the kubelet mounts into a pod."""
-        request = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": seconds},
-        }
+    def service_account_token(self, namespace: str, name: str, *, pod: str | None = None, seconds: int = 86_400) -> str:
+        """A bearer token of an existing service account.
+
+        Args:
+            namespace: The account's, and the pod's.
+            name: The account's.
+            pod: An existing pod of the account's. The token is bound to it, as one that a kubelet mounts, and tells the
+                pod's node. None: it is bound to nothing.
+            seconds: How long it holds.
+        """
+        spec: dict[str, Any] = {"expirationSeconds": seconds}
+        if pod is not None:
+            uid = self.get("Pod", pod, namespace)["metadata"]["uid"]
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         answer = self._request("POST", self._path("v1", "ServiceAccount", namespace, name, "token"), json=request)
         return str(answer["status"]["token"])
 

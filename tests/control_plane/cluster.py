@@ -1,4 +1,4 @@
-"""A real control plane in a folder of its own: etcd, kube-apiserver, and as many kube-schedulers as asked for."""
+"""A real control plane in a folder of its own: etcd, kube-apiserver, and what is asked for of the other programs."""
 
 import ssl
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 import yaml
 
-from tests.control_plane.binaries import binary
+from tests.control_plane.binaries import NEWEST, binary
 from tests.control_plane.certificates import CertificateAuthority, KeyPair, write_signing_key
 from tests.control_plane.client import Client
 from tests.control_plane.kubeconfig import write_kubeconfig
@@ -19,9 +19,11 @@ from tests.control_plane.processes import ChildProcess
 ADMIN = "admin"
 ADMIN_GROUP = "system:masters"
 SCHEDULER_USER = "system:kube-scheduler"
+OPEN_PATHS = "/healthz,/livez,/readyz,/metrics"
+"""What scheduler and controllers answer to everybody."""
 
 NEEDS_CONTROLLERS = ("ServiceAccount", "TaintNodesByCondition")
-"""Admission plugins that count on kube-controller-manager, which a ControlPlane does not run.
+"""Admission plugins that count on controllers which a ControlPlane does not run.
 
 ServiceAccount refuses every pod until a controller has made the namespace's `default` account. TaintNodesByCondition
 taints each new node as not ready until a controller has seen its Ready condition and takes the taint away.
@@ -46,6 +48,7 @@ class ControlPlane:
         folder: Empty or not there yet.
         disabled_admission: Admission plugins to switch off, of those that are on by default.
         apiserver_arguments: Further flags of kube-apiserver.
+        minor: The minor version of Kubernetes, of those in `binaries.FOLDERS`.
 
     Raises:
         GoError: A program has to be built and cannot be.
@@ -58,9 +61,11 @@ class ControlPlane:
         *,
         disabled_admission: Sequence[str] = NEEDS_CONTROLLERS,
         apiserver_arguments: Sequence[str] = (),
+        minor: str = NEWEST,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self._minor = minor
         self._authority = CertificateAuthority(folder / "certificates")
         self.trust = ssl.create_default_context(cafile=self._authority.certificate)
         self._serving = self._authority.issue("serving", "kube-apiserver", hosts=SERVER_NAMES)
@@ -98,10 +103,10 @@ class ControlPlane:
         """A client for a user with these groups; to be closed by the caller."""
         return Client(self.server, self._authority.certificate, self._identity(user, tuple(groups)))
 
-    def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
-        """A kubeconfig for an existing service account, with a fresh token."""
-        path = self.folder / "certificates" / f"{namespace}.{name}.kubeconfig"
-        return self._write_kubeconfig(path, {"token": self.client.service_account_token(namespace, name)})
+    def service_account_kubeconfig(self, namespace: str, name: str, *, pod: str | None = None) -> Path:
+        """A kubeconfig for an existing service account, with a fresh token, bound to a pod of that account if given."""
+        path = self.folder / "certificates" / f"{'.'.join(filter(None, (namespace, name, pod)))}.kubeconfig"
+        return self._write_kubeconfig(path, {"token": self.client.service_account_token(namespace, name, pod=pod)})
 
     def start_scheduler(
         self,
@@ -133,6 +138,30 @@ class ControlPlane:
         path.write_text(yaml.safe_dump(_scheduler_configuration(configuration, kubeconfig)))
         return self._running.enter_context(self._scheduler(name, path, arguments, port or free_ports(1)[0]))
 
+    def start_controller_manager(self, controllers: Sequence[str]) -> ChildProcess:
+        """Start a real kube-controller-manager with these of its controllers, and wait until it serves.
+
+        It ends as a scheduler does. Those that watch over nodes do not belong here: a node without a kubelet renews no
+        lease, and its pods would be evicted.
+
+        Args:
+            controllers: Their names, as `kube-controller-manager --help` lists them.
+
+        Raises:
+            ProcessError: It does not become ready.
+            GoError: It cannot be built.
+        """
+        [port] = free_ports(1)
+        command = [
+            str(binary("kube-controller-manager", self._minor)),
+            f"--kubeconfig={self.kubeconfig()}",
+            f"--controllers={','.join(controllers)}",
+            "--leader-elect=false",
+            *self._serving_on(port),
+        ]
+        # It has no readyz.
+        return self._running.enter_context(self._served("kube-controller-manager", command, port, probe="healthz"))
+
     def _etcd(self, clients: str, peers: str) -> ChildProcess:
         command = [
             str(binary("etcd")),
@@ -150,7 +179,7 @@ class ControlPlane:
         signing_key = self.folder / "certificates" / "service-account.key"
         write_signing_key(signing_key)
         command = [
-            str(binary("kube-apiserver")),
+            str(binary("kube-apiserver", self._minor)),
             f"--etcd-servers={etcd}",
             f"--bind-address={LOOPBACK}",
             f"--advertise-address={LOOPBACK}",
@@ -174,18 +203,27 @@ class ControlPlane:
 
     def _scheduler(self, name: str, configuration: Path, arguments: Sequence[str], port: int) -> ChildProcess:
         command = [
-            str(binary("kube-scheduler")),
+            str(binary("kube-scheduler", self._minor)),
             f"--config={configuration}",
+            *self._serving_on(port),
+            *arguments,
+        ]
+        return self._served(name, command, port)
+
+    def _serving_on(self, port: int) -> list[str]:
+        """The flags by which a scheduler or a controller manager serves its health and metrics."""
+        return [
             f"--bind-address={LOOPBACK}",
             f"--secure-port={port}",
             f"--tls-cert-file={self._serving.certificate}",
             f"--tls-private-key-file={self._serving.key}",
             "--authentication-skip-lookup=true",
-            "--authorization-always-allow-paths=/healthz,/livez,/readyz,/metrics",
-            *arguments,
+            f"--authorization-always-allow-paths={OPEN_PATHS}",
         ]
-        log = self.folder / f"{name}.log"
-        return ChildProcess(name, command, log=log, ready=lambda: self._is_ok(f"https://{LOOPBACK}:{port}/readyz"))
+
+    def _served(self, name: str, command: Sequence[str], port: int, *, probe: str = "readyz") -> ChildProcess:
+        url = f"https://{LOOPBACK}:{port}/{probe}"
+        return ChildProcess(name, command, log=self.folder / f"{name}.log", ready=lambda: self._is_ok(url))
 
     def _is_ok(self, url: str) -> bool:
         try:

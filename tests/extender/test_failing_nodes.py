@@ -16,7 +16,7 @@ from extender.feeds import Feeds
 from extender.ledger import Ledger
 from extender.node_events import MOST_WAITING, NodeEvents
 from extender.service import Service
-from kubernetes_api import ApiError, NodeEvent
+from kubernetes_api import ApiError, NodeEvent, PodReference
 from kubernetes_api.events import ATTEMPTS
 from tests.extender.builders import bare_node, node, plain, pod, switched
 from tests.extender.test_app import client_of, metrics_of
@@ -271,14 +271,14 @@ class Recorder:
 
     def __init__(self, failures: int = 0) -> None:
         self.failures = failures
-        self.taken: list[tuple[str, NodeEvent]] = []
+        self.taken: list[tuple[str | PodReference, NodeEvent]] = []
         self.has_taken = asyncio.Event()
 
-    async def create_event(self, node: str, event: NodeEvent) -> None:
+    async def create_event(self, about: str | PodReference, event: NodeEvent) -> None:
         if self.failures:
             self.failures -= 1
             raise ApiError("down")
-        self.taken.append((node, event))
+        self.taken.append((about, event))
         self.has_taken.set()
 
 
@@ -306,7 +306,7 @@ def test_while_the_api_server_is_away_only_so_many_events_wait(logged: list[Muta
     events = NodeEvents(Recorder())
     for number in range(MOST_WAITING + 1):
         events.tell(f"n{number}", EVENT)
-    assert [(line["event"], line["node"]) for line in logged] == [("the event is given up", f"n{MOST_WAITING}")]
+    assert [(line["event"], line["about"]) for line in logged] == [("the event is given up", f"n{MOST_WAITING}")]
 
 
 async def test_changes_are_noticed_although_nobody_asks() -> None:

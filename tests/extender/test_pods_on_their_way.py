@@ -86,6 +86,22 @@ def test_once_the_other_pod_is_seen_bound_the_books_decide() -> None:
     assert asking.filter(pod("second", 2, require="nvlink")) == ["odd"]
 
 
+def test_a_pod_that_was_bound_and_is_gone_again_is_on_no_way_any_more() -> None:
+    """Its GPUs are free, and nothing else would tell those who wait to try again."""
+    asking = Asking(odd_node())
+    asking.filter(pod("first", 2))
+    asking.ledger.apply_pod(pod("first", 2, on="odd"))
+    asking.ledger.forget_pod("team/first", "uid-of-first")
+    assert asking.filter(pod("second", 2, require="nvlink")) == ["odd"]
+
+
+def test_the_end_of_a_namesake_says_nothing_of_a_pod_on_its_way() -> None:
+    asking = Asking(odd_node())
+    asking.filter(pod("first", 2))
+    asking.ledger.forget_pod("team/first", "uid-of-an-older-one")
+    assert asking.filter(pod("second", 2, require="nvlink")) == []
+
+
 def test_a_pod_that_was_refused_or_came_back_is_on_no_way_any_more() -> None:
     asking = Asking(odd_node())
     asking.filter(pod("first", 2))

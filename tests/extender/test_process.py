@@ -5,14 +5,18 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 import pytest
+
+from tests.control_plane.certificates import CertificateAuthority
 
 KUBECONFIG = """
 apiVersion: v1
@@ -38,23 +42,27 @@ def kubeconfig(tmp_path: Path) -> Path:
 class Running:
     """An extender in a process of its own, on free ports of loopback."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, arguments: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
             [
                 *COMMAND,
                 *("--kubeconfig", str(kubeconfig)),
                 *("--verbs-port", "0", "--probes-host", "127.0.0.1", "--probes-port", "0"),
+                *arguments,
             ],
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.seen: list[dict[str, Any]] = []
         listening = self.logged("listening")
+        self.scheme = urlsplit(listening["verbs"]).scheme
         self.verbs, self.probes = urlsplit(listening["verbs"]).netloc, urlsplit(listening["probes"]).netloc
 
     def logged(self, event: str) -> dict[str, Any]:
         """Wait for an event in the log."""
         for line in self.stderr:
             entry: dict[str, Any] = json.loads(line)
+            self.seen.append(entry)
             if entry["event"] == event:
                 return entry
         pytest.fail(f"the extender ended without logging {event!r}")
@@ -65,12 +73,21 @@ class Running:
         return self.process.stderr
 
 
+@contextmanager
+def started(kubeconfig: Path, arguments: Sequence[str] = ()) -> Iterator[Running]:
+    """A running extender, which is killed at the end unless it has ended by then."""
+    running = Running(kubeconfig, arguments)
+    with running.process:
+        try:
+            yield running
+        finally:
+            running.process.kill()
+
+
 @pytest.fixture
 def extender(kubeconfig: Path) -> Iterator[Running]:
-    running = Running(kubeconfig)
-    with running.process:
+    with started(kubeconfig) as running:
         yield running
-        running.process.kill()
 
 
 def get(address: str, path: str) -> tuple[int, bytes]:
@@ -139,6 +156,69 @@ def test_a_port_that_is_taken_is_said_in_one_line(kubeconfig: Path) -> None:
         ended = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
     assert f"verbs: cannot listen on 127.0.0.1, port {port}: Address already in use" in ended.stderr
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> CertificateAuthority:
+    return CertificateAuthority(tmp_path / "certificates")
+
+
+@pytest.fixture
+def tls(authority: CertificateAuthority) -> list[str]:
+    """The options of an extender with a certificate."""
+    serving = authority.issue("serving", "extender", hosts=["127.0.0.1"])
+    files = {"certificate": serving.certificate, "key": serving.key, "client-ca": authority.certificate}
+    return [f"--tls-{name}={path}" for name, path in files.items()]
+
+
+def test_with_a_certificate_the_verbs_are_for_those_who_have_one_too_and_the_probes_for_everybody(
+    kubeconfig: Path, authority: CertificateAuthority, tls: list[str]
+) -> None:
+    """Over a connection that ends when the certificates are replaced: it was made with the old ones."""
+    context = ssl.create_default_context(cafile=authority.certificate)
+    with started(kubeconfig, tls) as running:
+        assert running.scheme == "https"
+        assert get(running.probes, "/healthz") == (200, b"ok")
+        host, port = running.verbs.split(":")
+        stranger = http.client.HTTPSConnection(host, int(port), timeout=20, context=context)
+        with closing(stranger), pytest.raises((ssl.SSLError, ConnectionError)):
+            ask(stranger)
+        context.load_cert_chain(*authority.issue("client", "kube-scheduler"))
+        with closing(http.client.HTTPSConnection(host, int(port), timeout=20, context=context)) as connection:
+            assert b'"NodeNames":["a"]' in ask(connection)
+            authority.issue("serving", "extender", hosts=["127.0.0.1"])
+            assert connection.sock.recv(1) == b""
+        metrics = get(running.probes, "/metrics")[1].decode()
+        running.process.send_signal(signal.SIGTERM)
+        running.logged("stopped")
+        assert running.process.wait(timeout=20) == 0
+    assert 'gpu_scheduler_certificate_reloads_total{outcome="replaced"} 1.0' in metrics
+    assert 'gpu_scheduler_refused_connections_total{reason="PEER_DID_NOT_RETURN_A_CERTIFICATE"} 1.0' in metrics
+
+
+def ask(connection: http.client.HTTPSConnection) -> bytes:
+    """The answer to a filter request; the connection stays open."""
+    connection.request("POST", "/filter", body=REQUEST)
+    return connection.getresponse().read()
+
+
+def test_a_certificate_that_cannot_be_used_is_said_in_one_line(kubeconfig: Path, tls: list[str]) -> None:
+    Path(tls[0].partition("=")[2]).write_text("no certificate")
+    arguments = ["--kubeconfig", str(kubeconfig), *tls]
+    ended = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("extender: certificate ")
+    assert "serving.crt" in line
+
+
+@pytest.mark.parametrize(("host", "is_warned_of"), [("127.0.0.2", False), ("0.0.0.0", True)])  # noqa: S104  is warned of
+def test_verbs_beyond_loopback_without_certificates_are_warned_of(
+    kubeconfig: Path, host: str, *, is_warned_of: bool
+) -> None:
+    with started(kubeconfig, ["--verbs-host", host]) as running:
+        pass
+    assert any("beyond loopback" in entry["event"] for entry in running.seen) is is_warned_of
 
 
 def test_importing_the_package_does_nothing() -> None:

@@ -65,5 +65,17 @@ def test_a_variable_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch
         read_settings([])
 
 
+@pytest.mark.parametrize("given", [["certificate"], ["certificate", "key"], ["client-ca"]], ids=" ".join)
+def test_the_files_of_tls_are_given_together_or_not_at_all(tmp_path: Path, given: list[str]) -> None:
+    """With a part of them it would be anybody's guess what is meant."""
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SettingsError, match="give all of --tls-certificate, --tls-key and --tls-client-ca, or none"):
+        read_settings([f"--tls-{name}={file}" for name in given])
+    every = read_settings([f"--tls-{name}={file}" for name in ("certificate", "key", "client-ca")])
+    assert every.certificates == (file, file, file)
+    assert read_settings([]).certificates is None
+
+
 def test_every_setting_is_documented() -> None:
     assert all(field.description for field in Settings.model_fields.values())

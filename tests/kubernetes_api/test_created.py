@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubernetes_api import ApiError, Cluster, NodeEvent, NotFoundError
+from kubernetes_api import ApiError, Cluster, NodeEvent, NotFoundError, PodReference
 from kubernetes_api.created import MOST_NOTE_BYTES, new_event
 from tests.control_plane.client import Client
 from tests.control_plane.cluster import ControlPlane
@@ -73,3 +73,14 @@ async def test_labels_are_set_and_removed_with_the_annotations(
         metadata = (await cluster.get_node("labelled"))["metadata"]
     assert metadata["labels"] == {"kubernetes.io/hostname": "labelled", "theirs": "1", "ours": "2"}
     assert metadata["annotations"] == {"a": "1"}
+
+
+@pytest.mark.usefixtures("kubernetes_client")
+async def test_an_event_about_a_pod_is_in_the_pods_namespace(control_plane: ControlPlane) -> None:
+    """The API server takes it nowhere else."""
+    pod = PodReference("kube-system", "trainer", "a-uid")
+    async with await Cluster.connect(control_plane.kubeconfig()) as cluster:
+        await cluster.create_event(pod, NodeEvent("GpuLost", "Evicted", "note", is_warning=True))
+    events = control_plane.client.list("Event", "kube-system", api_version="events.k8s.io/v1")
+    [about] = [event["regarding"] for event in events if event["regarding"]["name"] == "trainer"]
+    assert about == {"apiVersion": "v1", "kind": "Pod", "namespace": "kube-system", "name": "trainer", "uid": "a-uid"}

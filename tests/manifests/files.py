@@ -17,6 +17,7 @@ from tests.go_toolchain import GoError
 
 REPOSITORY = Path(__file__).parents[2]
 BASE = REPOSITORY / "manifests" / "base"
+COMPONENTS = REPOSITORY / "manifests" / "components"
 SCHEDULER_CONFIG = REPOSITORY / "config" / "scheduler-config.yaml"
 
 Manifest = dict[str, Any]
@@ -50,11 +51,27 @@ def render(folder: Path) -> tuple[Manifest, ...]:
     return tuple(yaml.safe_load_all(done.stdout))
 
 
+def overlay(folder: Path, *components: Path) -> Path:
+    """Write an overlay of the base with some components into a folder, as the documentation has it; the folder."""
+    folder = folder.resolve()
+    # kustomize takes no absolute paths.
+    base, *added = (os.path.relpath(path, folder) for path in (BASE, *components))
+    kustomization = {"resources": [base], "components": added}
+    folder.joinpath("kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return folder
+
+
+def device_plugin_configs() -> dict[str, str]:
+    """The configurations of NVIDIA's device plugin in the component `device-plugin-config`, by key."""
+    config_map = yaml.safe_load((COMPONENTS / "device-plugin-config" / "config-map.yaml").read_text())
+    return dict(config_map["data"])
+
+
 def pod_specs(manifests: tuple[Manifest, ...]) -> Iterator[tuple[str, Manifest]]:
-    """The name and the pod's specification of every Deployment, DaemonSet and Pod."""
+    """The name and the pod's specification of every Deployment, DaemonSet, Job and Pod."""
     for manifest in manifests:
         match manifest["kind"]:
-            case "Deployment" | "DaemonSet":
+            case "Deployment" | "DaemonSet" | "Job":
                 yield manifest["metadata"]["name"], manifest["spec"]["template"]["spec"]
             case "Pod":
                 yield manifest["metadata"]["name"], manifest["spec"]
@@ -67,4 +84,9 @@ def containers(pod_spec: Manifest) -> list[Manifest]:
 
 def fenced_blocks(document: Path, language: str) -> list[str]:
     """The blocks of a markdown file that are marked as being in a language."""
-    return [text for marked, text in FENCED_BLOCK.findall(document.read_text()) if marked == language]
+    return blocks_in(document.read_text(), language)
+
+
+def blocks_in(markdown: str, language: str) -> list[str]:
+    """As `fenced_blocks`, of a text."""
+    return [text for marked, text in FENCED_BLOCK.findall(markdown) if marked == language]

@@ -1,15 +1,11 @@
 """The component `bind` on a real kube-apiserver: the extender may bind, and nobody else writes what it records."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from uuid import uuid4
 
 import httpx
 import pytest
 import yaml
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from extender.bind import Binder
 from extender.ledger import Ledger
@@ -17,28 +13,24 @@ from extender.wire import ExtenderBindingArgs
 from gpu_topology.assignment import ASSIGNED_ANNOTATION, decode_assignment
 from kubernetes_api import Cluster
 from tests.control_plane import objects
-from tests.control_plane.client import ApiError, Client
+from tests.control_plane.client import ApiError
 from tests.control_plane.cluster import ControlPlane
 from tests.extender.builders import bridged, node
-from tests.manifests.files import BASE, REPOSITORY, Manifest, kubectl, render
+from tests.manifests.files import REPOSITORY, Manifest, overlay, render
+from tests.manifests.kubectl import Kubectl
+from tests.manifests.policies import RECORDED, wait_for_the_policy_of_records
 from tests.manifests.service_accounts import MERGE_PATCH, connect_as
 
 COMPONENT = REPOSITORY / "manifests" / "components" / "bind"
 POD = "trainer"
 PODS = "/api/v1/namespaces/default/pods"
-RECORDED = {ASSIGNED_ANNOTATION: "a record"}
 RECORDING = {"metadata": {"annotations": RECORDED}}
-IN_FORCE_SECONDS = 30.0
-"""Within which a policy that was created is in force: the API server learns of it from a watch."""
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, ...]:
     """The base with the component, as an overlay has it."""
-    overlay = tmp_path_factory.mktemp("overlay").resolve()
-    base, component = (os.path.relpath(folder, overlay) for folder in (BASE, COMPONENT))
-    overlay.joinpath("kustomization.yaml").write_text(yaml.safe_dump({"resources": [base], "components": [component]}))
-    return render(overlay)
+    return render(overlay(tmp_path_factory.mktemp("overlay"), COMPONENT))
 
 
 @pytest.fixture(scope="module")
@@ -47,26 +39,15 @@ def cluster(
     rendered: tuple[Manifest, ...],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[ControlPlane]:
-    """A cluster of its own with base and component: a policy would be in the way of other tests."""
+    """A cluster of its own with base and component, by which the extender has further rights."""
     folder = tmp_path_factory.mktemp("bind")
     manifests = folder / "all.yaml"
     manifests.write_text(yaml.safe_dump_all(rendered))
     with ControlPlane(folder / "control-plane") as control_plane:
-        kubeconfig = f"--kubeconfig={control_plane.kubeconfig()}"
-        command = [kubectl(), kubeconfig, "apply", "--server-side", "--warnings-as-errors", "-f", str(manifests)]
-        subprocess.run(command, check=True, capture_output=True)
-        _until_in_force(control_plane.client)
+        kubectl = Kubectl(control_plane.kubeconfig())
+        kubectl.apply("-f", str(manifests))
+        wait_for_the_policy_of_records(kubectl)
         yield control_plane
-
-
-@retry(
-    retry=retry_if_exception_type(pytest.fail.Exception),
-    stop=stop_after_delay(IN_FORCE_SECONDS),
-    wait=wait_fixed(0.1),
-)
-def _until_in_force(client: Client) -> None:
-    with pytest.raises(ApiError, match="written by the GPU scheduler's extender alone"):
-        client.create(objects.pod(f"probe-{uuid4()}", annotations=RECORDED))
 
 
 @pytest.fixture

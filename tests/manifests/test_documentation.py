@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from extender import gpu_loss
 from extender.failures import MEMORY, MOST_DOUBLINGS, MOST_SHARE, OWNER_NODES, WINDOW, Standing
 from extender.filter import FAILING_NODE, PODS_ON_THEIR_WAY, TOPOLOGY_UNKNOWN
 from extender.outcomes import START_WINDOW, FailureReason
@@ -17,7 +18,8 @@ from gpu_topology import assignment, contract, cordon, request
 from gpu_topology.assignment import decode_assignment, encode_assignment
 from gpu_topology.contract import check_state, decode_state, decode_topology, encode_state, encode_topology
 from gpu_topology.placement import RefusalKind
-from gpu_topology.request import Communication, Require, wishes_of
+from gpu_topology.request import Communication, OnGpuLoss, Require, wishes_of
+from tests.control_plane.binaries import FOLDERS
 from tests.manifests.files import REPOSITORY, fenced_blocks, scheduler_config
 from topology_agent.labels import OWN_LABELS
 from topology_agent.lease import DURATION_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS
@@ -25,7 +27,7 @@ from topology_agent.xids import APPLICATION_XIDS, LOST_GPU_XIDS
 
 DOCS = REPOSITORY / "docs"
 CONTRACT_README = REPOSITORY / "gpu_topology" / "README.md"
-PAGES = [*sorted(DOCS.glob("*.md")), CONTRACT_README]
+PAGES = [*sorted(DOCS.rglob("*.md")), CONTRACT_README]
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 OWN_KEY = re.compile(r"gpu-scheduler/[a-z]+(?:-[a-z]+)*")
 ANNOTATIONS = {
@@ -61,7 +63,7 @@ def test_every_annotation_is_documented(annotation: str) -> None:
     assert f"`{annotation}`" in (DOCS / "annotations.md").read_text()
 
 
-@pytest.mark.parametrize("choices", [Require, Communication], ids=lambda choices: choices.__name__)
+@pytest.mark.parametrize("choices", [Require, Communication, OnGpuLoss], ids=lambda choices: choices.__name__)
 def test_every_choice_of_a_wish_is_documented(choices: type[StrEnum]) -> None:
     """In the order in which the code has them, in a table of its own."""
     text = (DOCS / "annotations.md").read_text()
@@ -114,6 +116,18 @@ def test_what_the_kubelet_says_of_a_failed_pod_and_what_follows_are_documented()
     assert (OWNER_NODES, MOST_SHARE, 2**MOST_DOUBLINGS, MEMORY.days) == (3, 1 / 5, 8, 1)
 
 
+def test_what_keeps_evictions_from_doing_harm_is_documented() -> None:
+    """With the figures that the code counts by, and every outcome that the metric has."""
+    text = " ".join((DOCS / "recovery.md").read_text().split())
+    defaults = Settings()
+    assert f"| `--gpu-loss-seconds` | {defaults.gpu_loss_seconds} |" in text
+    assert f"| `--evictions-per-minute` | {defaults.evictions_per_minute} |" in text
+    assert f"after {gpu_loss.FIRST_PAUSE.seconds} seconds" in text
+    assert f"up to {gpu_loss.LONGEST_PAUSE.seconds // 60} minutes, {gpu_loss.MOST_TRIES} times in all" in text
+    assert gpu_loss.MOST_SHARE == 1 / 5
+    assert all(f"| `{outcome}` |" in text for outcome in gpu_loss.Outcome)
+
+
 def test_the_documented_weight_and_number_of_candidates_are_the_shipped_ones() -> None:
     """The arithmetic on the page is worth nothing for other figures."""
     text = " ".join((DOCS / "scheduling.md").read_text().split())
@@ -156,6 +170,17 @@ def test_the_wishes_of_the_example_pods_can_be_read() -> None:
         for pod in yaml.safe_load_all(path.read_text())
     ]
     assert any(wishes_of(pod).are_hard for pod in pods)
+
+
+@pytest.mark.parametrize("minor", FOLDERS)
+def test_every_tested_version_of_kubernetes_is_documented(minor: str) -> None:
+    assert re.search(rf"tests run against .*{re.escape(minor)}", (DOCS / "install.md").read_text(), re.DOTALL)
+
+
+def test_every_example_is_listed() -> None:
+    """Each has a row in the table of its page, and no row leads nowhere."""
+    rows = re.findall(r"^\| `([a-z-]+\.yaml)` \|", (DOCS / "examples.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(path.name for path in (REPOSITORY / "manifests" / "examples").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,14 +1,14 @@
 """The manifests render, hang together, and ask for no more than they need."""
 
-import os
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from extender.serve import SHUTDOWN_SECONDS
 from extender.settings import Settings
-from tests.manifests.files import BASE, REPOSITORY, Manifest, containers, pod_specs, render, scheduler_config
+from tests.manifests.files import BASE, REPOSITORY, Manifest, containers, overlay, pod_specs, render, scheduler_config
 
 YAML_FILES = sorted([*(REPOSITORY / "manifests").rglob("*.yaml"), *(REPOSITORY / "config").glob("*.yaml")])
 EXAMPLES = sorted((REPOSITORY / "manifests" / "examples").glob("*.yaml"))
@@ -47,12 +47,7 @@ def test_every_file_is_yaml(path: Path) -> None:
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda path: path.name)
 def test_every_component_changes_the_base(component: Path, tmp_path: Path) -> None:
     """A patch whose target was renamed would otherwise be dropped in silence."""
-    overlay = tmp_path / "overlay"
-    overlay.mkdir()
-    # kustomize takes no absolute paths.
-    base, added = (os.path.relpath(folder, overlay.resolve()) for folder in (BASE, component))
-    overlay.joinpath("kustomization.yaml").write_text(yaml.safe_dump({"resources": [base], "components": [added]}))
-    assert render(overlay) != render(BASE)
+    assert render(overlay(tmp_path, component)) != render(BASE)
 
 
 def test_the_scheduler_gets_the_configuration_file_as_it_is() -> None:
@@ -116,6 +111,69 @@ def test_the_agent_runs_on_tainted_gpu_nodes_and_on_no_others() -> None:
     assert {"key": "nvidia.com/gpu", "operator": "Exists"} in spec["tolerations"]
 
 
+def test_the_scheduler_survives_the_loss_of_a_node_or_a_zone_and_the_drain_of_one() -> None:
+    """Two replicas, apart where that is possible, of which one at most is evicted, and one leads."""
+    deployment = of_kind("Deployment")["gpu-scheduler/gpu-scheduler"]["spec"]
+    labels = deployment["selector"]
+    assert deployment["replicas"] == 2
+    assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0}
+    [spread] = scheduler_pod()["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("topology.kubernetes.io/zone", "ScheduleAnyway")
+    [apart] = scheduler_pod()["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    budget = of_kind("PodDisruptionBudget")["gpu-scheduler/gpu-scheduler"]["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert spread["labelSelector"] == apart["podAffinityTerm"]["labelSelector"] == budget["selector"] == labels
+    assert scheduler_config()["leaderElection"]["leaderElect"] is True
+
+
+def test_there_is_time_to_answer_what_was_asked_before_the_end() -> None:
+    """The extender takes up to ten seconds for that after SIGTERM."""
+    assert scheduler_pod()["terminationGracePeriodSeconds"] > SHUTDOWN_SECONDS
+
+
+@pytest.mark.parametrize("name", ["gpu-scheduler", "gpu-topology-agent"])
+def test_the_pods_are_not_evicted_for_others(name: str) -> None:
+    """Whoever waits for a GPU waits for them first."""
+    assert dict(pod_specs(render(BASE)))[name]["priorityClassName"].startswith("system-")
+
+
+def test_every_container_that_serves_is_probed() -> None:
+    """The agent serves nobody: its lease tells whether it lives."""
+    for container in containers(scheduler_pod()):
+        ports = {port["name"] for port in container["ports"]}
+        assert {
+            container[f"{probe}Probe"]["httpGet"]["port"] for probe in ("startup", "readiness", "liveness")
+        } == ports
+    assert not any("ports" in container for container in containers(agent_pod()))
+
+
+def test_nobody_may_connect_to_the_pods_but_for_probes_and_metrics() -> None:
+    """The ports that the policies open are those that the pod names; the agent has none."""
+    policies = {name: policy["spec"] for name, policy in of_kind("NetworkPolicy").items()}
+    for namespace in ("gpu-scheduler", "gpu-topology-agent"):
+        assert policies.pop(f"{namespace}/no-ingress") == {"podSelector": {}, "policyTypes": ["Ingress"]}
+    [policy] = policies.values()
+    assert policy["podSelector"] == of_kind("Deployment")["gpu-scheduler/gpu-scheduler"]["spec"]["selector"]
+    assert opened(policy) == {
+        port["containerPort"] for container in containers(scheduler_pod()) for port in container["ports"]
+    }
+
+
+def test_prometheus_finds_every_replica() -> None:
+    """By a headless Service with the ports that the network policy opens."""
+    service = of_kind("Service")["gpu-scheduler/gpu-scheduler-metrics"]["spec"]
+    assert service["clusterIP"] == "None"
+    deployment = of_kind("Deployment")["gpu-scheduler/gpu-scheduler"]
+    assert service["selector"] == deployment["spec"]["selector"]["matchLabels"]
+    policy = of_kind("NetworkPolicy")["gpu-scheduler/gpu-scheduler"]["spec"]
+    assert {port["port"] for port in service["ports"]} == opened(policy)
+
+
+def opened(policy: Manifest) -> set[int]:
+    """The ports that a network policy opens to anybody."""
+    return {port["port"] for rule in policy["ingress"] if "from" not in rule for port in rule["ports"]}
+
+
 def test_the_extender_is_ready_before_kube_scheduler_starts() -> None:
     """It is a sidecar whose start-up probe asks for readiness."""
     [extender] = scheduler_pod()["initContainers"]
@@ -157,6 +215,24 @@ def test_every_binding_is_of_a_service_account_that_exists() -> None:
     for binding in bindings:
         for subject in binding["subjects"]:
             assert f"{subject['namespace']}/{subject['name']}" in accounts
+
+
+def test_every_admission_policy_is_in_force_and_refuses_what_it_cannot_judge() -> None:
+    """A policy without a binding does nothing, and says nothing of it."""
+    policies = of_kind("ValidatingAdmissionPolicy")
+    bindings = [binding["spec"] for binding in of_kind("ValidatingAdmissionPolicyBinding").values()]
+    assert {binding["policyName"] for binding in bindings} == set(policies)
+    assert all(binding == {"policyName": binding["policyName"], "validationActions": ["Deny"]} for binding in bindings)
+    assert {policy["spec"]["failurePolicy"] for policy in policies.values()} == {"Fail"}
+
+
+def test_the_policies_name_accounts_that_exist() -> None:
+    """Under another name the agents would be free of them, or the extender bound by them."""
+    accounts = {f"system:serviceaccount:{account.replace('/', ':')}" for account in of_kind("ServiceAccount")}
+    text = yaml.safe_dump_all(of_kind("ValidatingAdmissionPolicy").values(), width=1000)
+    assert set(re.findall(r"system:serviceaccount:[a-z-]+:[a-z-]+", text)) == accounts - {
+        "system:serviceaccount:gpu-scheduler:scheduler"
+    }
 
 
 def test_no_role_holds_a_wildcard() -> None:

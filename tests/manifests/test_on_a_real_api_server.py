@@ -1,11 +1,8 @@
 """The manifests, applied to a real kube-apiserver as the documentation says, grant what is needed and no more."""
 
-import json
 import re
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -21,8 +18,8 @@ from tests.control_plane.ports import LOOPBACK, free_ports
 from tests.control_plane.processes import ChildProcess
 from tests.manifests import files
 from tests.manifests.files import BASE, REPOSITORY, Manifest, pod_specs, render, scheduler_config
-from tests.manifests.service_accounts import MERGE_PATCH, connect_as
-from topology_agent.labels import GPU_COUNT_LABEL
+from tests.manifests.kubectl import Kubectl
+from tests.manifests.service_accounts import AGENT, AGENT_NAMESPACE, MERGE_PATCH, Account
 
 NODE = "manifests-node"
 POD = "manifests-pod"
@@ -32,41 +29,6 @@ BINDING = {
     "metadata": {"name": POD},
     "target": {"apiVersion": "v1", "kind": "Node", "name": NODE},
 }
-
-Account = Callable[[str, str], httpx.Client]
-"""A connection to the API server with a token of a service account: its namespace and name."""
-
-
-class Kubectl:
-    """The real kubectl as the cluster's administrator; a warning of the API server is an error."""
-
-    def __init__(self, kubeconfig: Path) -> None:
-        self._command = [files.kubectl(), f"--kubeconfig={kubeconfig}"]
-
-    def __call__(self, *arguments: str, manifest: Manifest | None = None) -> "subprocess.CompletedProcess[str]":
-        command = [*self._command, *arguments, "--warnings-as-errors"]
-        text = None if manifest is None else json.dumps(manifest)
-        return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def kubectl(control_plane: ControlPlane) -> Kubectl:
-    """Kubectl on a cluster that has the manifests."""
-    run = Kubectl(control_plane.kubeconfig())
-    done = run("apply", "--server-side", "-k", str(BASE))
-    assert done.returncode == 0, done.stderr
-    return run
-
-
-@pytest.fixture
-def account(control_plane: ControlPlane, kubectl: Kubectl) -> Iterator[Account]:  # noqa: ARG001  makes the accounts
-    """Connects as a service account of the manifests."""
-    with ExitStack() as connections:
-
-        def connect(namespace: str, name: str) -> httpx.Client:
-            return connections.enter_context(connect_as(control_plane, namespace, name))
-
-        yield connect
 
 
 @pytest.fixture
@@ -196,12 +158,10 @@ def test_the_scheduler_may_read_whom_to_trust(account: Account) -> None:
 
 
 @pytest.mark.usefixtures("node")
-def test_the_agent_may_watch_nodes_and_pods_and_annotate_and_label_nodes(account: Account) -> None:
-    """What it is for; its events and its lease are shown by the agent's own tests."""
-    agent = account("gpu-topology-agent", "agent")
-    patch = {"metadata": {"annotations": {STATE_ANNOTATION: "{}"}, "labels": {GPU_COUNT_LABEL: "8"}}}
+def test_the_agent_may_watch_nodes_and_pods(account: Account) -> None:
+    """What it writes is shown in `test_agent_policy.py`."""
+    agent = account(AGENT_NAMESPACE, AGENT)
     assert agent.get(f"/api/v1/nodes/{NODE}").status_code == 200
-    assert agent.patch(f"/api/v1/nodes/{NODE}", json=patch, headers=MERGE_PATCH).status_code == 200
     may_follow(agent, "nodes", f"metadata.name={NODE}")
     may_follow(agent, "pods", f"spec.nodeName={NODE}")
 
@@ -229,7 +189,7 @@ def test_the_agent_may_watch_nodes_and_pods_and_annotate_and_label_nodes(account
 )
 def test_the_agent_may_do_nothing_else(account: Account, method: str, path: str) -> None:
     """It runs as uid 0 on every GPU node: what it cannot do matters."""
-    refused(account("gpu-topology-agent", "agent"), method, path)
+    refused(account(AGENT_NAMESPACE, AGENT), method, path)
 
 
 @pytest.mark.parametrize(

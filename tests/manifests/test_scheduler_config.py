@@ -63,9 +63,36 @@ def test_the_extender_filters_prioritizes_and_checks_evictions_and_leaves_bindin
 
 def test_the_bind_component_changes_nothing_but_the_bind_verb() -> None:
     """Kustomize cannot change a line of a file, so the component has a copy."""
-    copy = yaml.safe_load((REPOSITORY / "manifests" / "components" / "bind" / "scheduler-config.yaml").read_text())
+    copy = component_config("bind")
     assert copy["extenders"][0].pop("bindVerb") == "bind"
     assert copy == scheduler_config()
+
+
+@pytest.mark.parametrize(("component", "without_tls"), [("mutual-tls", None), ("mutual-tls-bind", "bind")])
+def test_mutual_tls_changes_nothing_but_where_the_extender_is_and_whom_to_believe(
+    component: str, without_tls: str | None
+) -> None:
+    """With a CA: without one kube-scheduler would take any certificate for the extender's."""
+    copy = component_config(component)
+    plain = component_config(without_tls) if without_tls else scheduler_config()
+    [extender] = copy["extenders"]
+    [of_plain] = plain["extenders"]
+    assert extender.pop("tlsConfig") == {
+        "caFile": "/etc/tls/ca.crt",
+        "certFile": "/etc/tls/tls.crt",
+        "keyFile": "/etc/tls/tls.key",
+    }
+    assert (extender.pop("enableHTTPS"), of_plain.pop("enableHTTPS")) == (True, False)
+    assert extender.pop("urlPrefix") == "https://gpu-scheduler-extender.gpu-scheduler.svc:8888"
+    assert of_plain.pop("urlPrefix") == "http://127.0.0.1:8888"
+    assert copy == plain
+
+
+def component_config(component: str) -> Manifest:
+    """The scheduler configuration that a component brings."""
+    [path] = (REPOSITORY / "manifests" / "components" / component).rglob("scheduler-config.yaml")
+    config: Manifest = yaml.safe_load(path.read_text())
+    return config
 
 
 def test_scores_see_the_pods_of_a_node_and_no_pod_is_placed_blindly(extender: Manifest) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Self
 
-from kubernetes_api import ApiError, NodeEvent, NotFoundError, Resource
+from kubernetes_api import ApiError, NodeEvent, NotFoundError, PodReference, Resource
 
 
 def node(
@@ -85,8 +85,8 @@ class FakeCluster:
         self.put(Resource.NODES, node(name, kept, present["uid"], _merged(present["labels"], labels or {})))
         await self._notify()
 
-    async def create_event(self, node: str, event: NodeEvent) -> None:
-        await self.get_node(node)
+    async def create_event(self, about: str | PodReference, event: NodeEvent) -> None:
+        await self.get_node(str(about))
         self.events.append(event)
         await self._notify()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,18 @@ import pytest
 from gpu_topology.contract import STATE_ANNOTATION, NodeState, decode_state
 from gpu_topology.cordon import CORDON_ANNOTATION, CORDONED
 from tests.control_plane import objects
+from tests.control_plane.audit import Audit, Request
 from tests.control_plane.client import Client
 from tests.control_plane.cluster import ControlPlane
 from tests.control_plane.processes import ChildProcess
 from tests.fake_nvml import machine
 from tests.manifests.files import BASE, render
+from tests.manifests.service_accounts import AGENT, AGENT_NAMESPACE, agent_pod
 from tests.topology_agent.fake_kubelet import FakeKubelet
 from topology_agent.labels import GPU_COUNT_LABEL, INTERCONNECT_LABEL
 from topology_agent.lease import DURATION_SECONDS
 
 DGX = machine.load("dgx-1v")
-AGENT = "gpu-topology-agent"
 NODE = "agent-node"
 OLD_RIGHTS = """
 apiVersion: rbac.authorization.k8s.io/v1
@@ -35,6 +36,23 @@ metadata: {name: old-agent}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: old-agent}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: old-agent}]
 """
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    """What is asked of the API server."""
+    return Audit(tmp_path_factory.mktemp("audit"))
+
+
+@pytest.fixture(scope="module")
+def control_plane(
+    control_plane_programs: None,  # noqa: ARG001  for its skip
+    audit: Audit,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[ControlPlane]:
+    """One of its own, since it writes down who asks for what."""
+    with ControlPlane(tmp_path_factory.mktemp("agent"), apiserver_arguments=audit.arguments) as running:
+        yield running
 
 
 @pytest.fixture
@@ -78,19 +96,26 @@ def agent_as(
 
 
 @pytest.fixture
+def manifests(kubernetes_client: Client) -> list[dict[str, Any]]:
+    """Rights and policies of the agent, as applied."""
+    return kubernetes_client.apply(manifest for manifest in render(BASE) if _is_of_the_agent(manifest))
+
+
+@pytest.fixture
 def agent(
-    control_plane: ControlPlane, kubernetes_client: Client, agent_as: Callable[[Path], ChildProcess]
+    control_plane: ControlPlane,
+    kubernetes_client: Client,
+    manifests: list[dict[str, Any]],  # noqa: ARG001  the account
+    agent_as: Callable[[Path], ChildProcess],
 ) -> ChildProcess:
-    """The agent as the service account of the manifests."""
-    kubernetes_client.apply(manifest for manifest in render(BASE) if _is_of_the_agent(manifest))
-    return agent_as(control_plane.service_account_kubeconfig(AGENT, "agent"))
+    """The agent as its pod on the node is known to the API server."""
+    kubernetes_client.create(agent_pod("agent-pod", NODE))
+    return agent_as(control_plane.service_account_kubeconfig(AGENT_NAMESPACE, AGENT, pod="agent-pod"))
 
 
 def _is_of_the_agent(manifest: dict[str, Any]) -> bool:
     metadata = manifest["metadata"]
-    is_right = manifest["kind"] in {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
-    names = {metadata["name"].removesuffix("-events").removesuffix("-leases"), metadata.get("namespace")}
-    return AGENT in names and (is_right or manifest["kind"] == "Namespace")
+    return AGENT_NAMESPACE in f"{metadata.get('namespace')} {metadata['name']}"
 
 
 def _is_published(client: Client) -> bool:
@@ -102,9 +127,10 @@ def state_of(node: dict[str, Any]) -> NodeState:
     return decode_state(node["metadata"]["annotations"][STATE_ANNOTATION])
 
 
-async def test_health_cordon_labels_events_and_lease_reach_the_cluster(
-    agent: ChildProcess, kubernetes_client: Client, tmp_path: Path
+async def test_health_cordon_labels_events_and_lease_reach_the_cluster_by_all_of_its_rights_and_no_others(
+    agent: ChildProcess, kubernetes_client: Client, audit: Audit, manifests: list[dict[str, Any]], tmp_path: Path
 ) -> None:
+    """Whatever it asks for it is granted, and whatever it is granted it asks for."""
     # The kubelet serves from this event loop, so all that waits is done in threads.
     await asyncio.to_thread(agent.start)
     try:
@@ -114,6 +140,19 @@ async def test_health_cordon_labels_events_and_lease_reach_the_cluster(
     log = agent.log.read_text()
     assert "forbidden" not in log
     assert "Traceback" not in log
+    assert audit.requests_of(f"system:serviceaccount:{AGENT_NAMESPACE}:{AGENT}") == granted(manifests)
+
+
+def granted(manifests: list[dict[str, Any]]) -> set[Request]:
+    """What the roles allow."""
+    return {
+        Request(verb, group, resource, role["metadata"].get("namespace", ""))
+        for role in manifests
+        for rule in role.get("rules", ())
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
 
 
 async def test_without_the_right_to_list_pods_the_agent_says_so_once_and_publishes_all_the_same(
@@ -140,7 +179,7 @@ def _follow_a_day_in_the_life(client: Client, xids: Path) -> None:
     node = client.get("Node", NODE)
     assert node["metadata"]["labels"][INTERCONNECT_LABEL] == "nvlink-mesh"
     assert node["metadata"]["labels"][GPU_COUNT_LABEL] == "8"
-    lease = client.get("Lease", NODE, AGENT, api_version="coordination.k8s.io/v1")
+    lease = client.get("Lease", NODE, AGENT_NAMESPACE, api_version="coordination.k8s.io/v1")
     assert lease["spec"]["leaseDurationSeconds"] == DURATION_SECONDS
     assert [owner["uid"] for owner in lease["metadata"]["ownerReferences"]] == [node["metadata"]["uid"]]
 

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gpu_topology.contract import Holder
+from gpu_topology.health import NOT_OFFERED
 from topology_agent.kubelet.listing import ContainerListing, Listing
 from topology_agent.kubelet.slices import holders_of, is_part, pools_of, uuid_of
 from topology_agent.occupancy import Occupancy
@@ -120,7 +121,7 @@ class KubeletTracker:
     def _unhealthy(self, allocatable: Iterable[str]) -> dict[int, str]:
         healthy = self._known(allocatable)
         if not healthy:
-            return dict.fromkeys(self._uuids.values(), "the device plugin offers no whole GPU to the kubelet")
+            return dict.fromkeys(self._uuids.values(), NOT_OFFERED)
         offered = set(healthy)
         return {
             gpu: "the device plugin does not offer it as healthy" for gpu in self._uuids.values() if gpu not in offered
