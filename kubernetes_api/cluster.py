@@ -260,11 +260,14 @@ class Cluster:
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=SILENCE_SECONDS)
         async with self._request("GET", resource.value, query=query, timeout=timeout) as response:
-            async for line in _lines(response):
-                event: dict[str, Any] = orjson.loads(line)
-                if event["type"] == "ERROR":
-                    raise _error_of(event["object"].get("code"), event["object"])
-                yield event
+            try:
+                async for line in _lines(response):
+                    event: dict[str, Any] = orjson.loads(line)
+                    if event["type"] == "ERROR":
+                        raise _error_of(event["object"].get("code"), event["object"])
+                    yield event
+            finally:
+                _hang_up(response)
 
     async def _json(
         self,
@@ -324,6 +327,13 @@ def _settle_environment(configuration: Configuration) -> None:
     if configuration.proxy is None and not proxy_bypass(host.hostname or ""):
         configuration.proxy = getproxies().get(host.scheme)
     configuration.client_session_kwargs = {"trust_env": False}
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """End a stream in the middle: TLS would wait for a farewell that the event loop may not live to hear."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 async def _check(response: aiohttp.ClientResponse) -> None:
