@@ -63,6 +63,7 @@ class Reflector:
         is_optional: where the API server does not have the resource, or does not let us see it, there are none: then it
             is looked for again every `absent_seconds`.
         absent_seconds: as said.
+        since: the resource version of a list of which the handler has been told already; None: it is yet to be told.
     """
 
     def __init__(  # noqa: PLR0913  each names one thing in which resources differ
@@ -75,6 +76,7 @@ class Reflector:
         trim: Trim = _untrimmed,
         is_optional: bool = False,
         absent_seconds: float = ABSENT_SECONDS,
+        since: str | None = None,
     ) -> None:
         self._cluster = cluster
         self._resource = resource
@@ -83,8 +85,8 @@ class Reflector:
         self._trim = trim
         self._is_optional = is_optional
         self._absent_seconds = absent_seconds
-        self._version: str | None = None
-        self.synced = False
+        self._version = since
+        self.synced = since is not None
         self.lists = 0
         self.failures = 0
 
