@@ -80,6 +80,7 @@ class Reflector:
             is looked for again every `absent_seconds`.
         absent_seconds: as said.
         clock: returns seconds that only grow.
+        since: the resource version of a list of which the handler has been told already; None: it is yet to be told.
     """
 
     def __init__(  # noqa: PLR0913  each names one thing in which resources differ
@@ -93,6 +94,7 @@ class Reflector:
         is_optional: bool = False,
         absent_seconds: float = ABSENT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        since: str | None = None,
     ) -> None:
         self._cluster = cluster
         self._resource = resource
@@ -102,9 +104,9 @@ class Reflector:
         self._is_optional = is_optional
         self._absent_seconds = absent_seconds
         self._clock = clock
-        self._version: str | None = None
         self._heard_at: float | None = None
-        self.synced = False
+        self._version = since
+        self.synced = since is not None
         self.lists = 0
         self.restarts: Counter[Restart] = Counter()
 
