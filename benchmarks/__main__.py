@@ -20,6 +20,7 @@ from benchmarks import latency as latencies
 from benchmarks import memory as memories
 from benchmarks import placement as placements
 from benchmarks import publishing as published
+from benchmarks import scrape as scrapes
 from benchmarks import simulations as experiments
 from benchmarks import throughput as throughputs
 from benchmarks.served_extender import LOOPBACK, configuration
@@ -124,6 +125,18 @@ def placement(*, as_json: Json = False) -> None:
     """Time and memory of placement's tables and answers, and lines a second of `gputopo place --batch`."""
     figures = placements.measure()
     _console(as_json=as_json).print(placements.table(figures))
+    _finish(figures, as_json=as_json)
+
+
+@app.command()
+def scrape(
+    *,
+    nodes: Annotated[int, typer.Option(min=1, help="Number of nodes.")] = scrapes.NODES,
+    as_json: Json = False,
+) -> None:
+    """How long the extender takes to answer Prometheus, in which it answers nobody else."""
+    figures = scrapes.measure(nodes)
+    _console(as_json=as_json).print(scrapes.table(figures))
     _finish(figures, as_json=as_json)
 
 

@@ -73,6 +73,7 @@ class Decision:
         problem: why nothing could be decided about it, in a sentence, or None.
         filtered: the last answer to filter; likewise the others. None where there was none.
         evicted_at: when it was last allowed to have other pods evicted; None if never.
+        has_arrived: whether it has been seen bound.
     """
 
     pod: PodIdentity
@@ -82,6 +83,7 @@ class Decision:
     prioritized: Prioritized | None = None
     preempted: Preempted | None = None
     evicted_at: datetime | None = None
+    has_arrived: bool = False
 
     @property
     def asked_at(self) -> datetime | None:

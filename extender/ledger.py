@@ -37,7 +37,7 @@ from extender.book import NodeBook
 from extender.bookings import expect, expect_slices
 from extender.demand import LearntDemand
 from extender.dra import problem_of
-from extender.failures import Verdict
+from extender.failures import Verdict, is_left_out
 from extender.findings import Finding, Witnesses, allotments
 from extender.groups import Groups, Situation, Unknown
 from extender.offers import Market, Offer
@@ -45,6 +45,7 @@ from extender.places import Places
 from extender.pods import BoundPod, PodIdentity, bound_pod_of, identity_of
 from extender.promises import is_unsettled
 from extender.reports import UNSEEN, Knowledge, NodeReport, ReportReader
+from extender.stock import MachineClass, Stock, stock_of
 from gpu_topology.placement import DEFAULT_DEMAND, Assessment, Demand, WorthModels, mask_of
 from gpu_topology.placement.models import RING_EVERYWHERE
 from gpu_topology.request import GpuRequest
@@ -241,6 +242,11 @@ class Ledger:
     def knowledge(self) -> Counter[Knowledge]:
         """How many nodes are known, or unknown for which kind of reason."""
         return Counter(book.knowledge for book in self._books.values())
+
+    def stock(self) -> Mapping[MachineClass, Stock]:
+        """The GPUs of each class of machines, as far as they are known."""
+        left_out = {node for node, verdict in self.standings.items() if is_left_out(verdict)}
+        return stock_of(self._books.items(), left_out, self._demand.current)
 
     def count_gpu_nodes(self) -> int:
         """How many nodes have GPUs, by their kubelet or their agent."""

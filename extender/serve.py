@@ -6,10 +6,12 @@ import socket
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final, NamedTuple, Protocol
 
 import structlog
 import uvicorn
+from prometheus_client import disable_created_metrics
 from starlette.types import ASGIApp
 
 from extender.app import create_page_app, create_probes_app, create_verbs_app
@@ -18,11 +20,14 @@ from extender.dra import DeviceClasses
 from extender.evicting import Evictor
 from extender.failing import Departures, FailingNodes
 from extender.feeds import Feeds, NodeFeed, PodFeed, trimmed_node, trimmed_pod
-from extender.gpu_loss import LossBook, Outcome
+from extender.gauges import watch_certificates, watch_evictions, watch_pod_events, watch_reflectors
+from extender.gpu_loss import LossBook
 from extender.leadership import Leadership
 from extender.ledger import Ledger
 from extender.node_events import NodeEvents
 from extender.page_token import PageToken
+from extender.pod_events import PodEvents
+from extender.pod_story import NOBODY
 from extender.preferences import CandidateLimits
 from extender.service import MIB, Service
 from extender.settings import Address, Settings
@@ -47,6 +52,7 @@ async def serve(settings: Settings) -> None:
             no usable credentials for the API server.
     """
     log = structlog.get_logger("extender")
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # as the library has it; they double what is read
     certificates = Certificates(settings.certificates) if settings.certificates else None
     stop = _stop_on_signals()
     with ExitStack() as sockets:
@@ -59,30 +65,34 @@ async def serve(settings: Settings) -> None:
             events = NodeEvents(cluster)
             failing = _failing(settings, ledger, events)
             node_feed: Handler = NodeFeed(ledger)
-            pod_feed: Handler = PodFeed(ledger)
+            reflectors: dict[str, Reflector] = {}
+            pod_events = PodEvents(cluster, socket.gethostname())
+            service = _service(
+                settings, ledger, reflectors=reflectors, failing=failing, binder=binder, pod_events=pod_events
+            )
+            pod_feed: Handler = Feeds(PodFeed(ledger), service.arrivals)
             if settings.failing_nodes:
                 node_feed, pod_feed = Feeds(node_feed, Departures(failing)), Feeds(pod_feed, failing)
             evictor = _evictor(settings, ledger, cluster, events)
             if settings.evict_on_gpu_loss:
                 pod_feed = Feeds(pod_feed, evictor)
-            reflectors = {
+            reflectors |= {
                 "nodes": Reflector(cluster, Resource.NODES, node_feed, trim=trimmed_node),
                 "pods": Reflector(cluster, Resource.PODS, pod_feed, field_selector="spec.nodeName!=", trim=trimmed_pod),
             }
             classes = DeviceClasses(ledger.serve_by_dra)
             reflectors["deviceclasses"] = Reflector(cluster, Resource.DEVICE_CLASSES, classes, is_optional=True)
-            service = _service(settings, ledger, reflectors, failing, binder)
-            _watch_evictions(service, evictor)
+            watch_evictions(service.metrics, evictor)
             servers = [
                 _Server(create_verbs_app(service), verbs, certificates),
                 _Server(create_probes_app(service), probes),
             ]
             if page is not None:
                 servers.append(_Server(create_page_app(service, page.token), page.listener))
-            background: list[_Background] = [*reflectors.values(), failing, events, evictor]
+            background: list[_Background] = [*reflectors.values(), failing, events, pod_events, evictor]
             if certificates is not None:
                 background.append(Renewal(certificates, then=servers[0].hang_up))
-                _watch_certificates(service, certificates)
+                watch_certificates(service.metrics, certificates)
             elif not settings.verbs_host.is_loopback:
                 log.warning(
                     "whoever reaches the verbs may ask: they are beyond loopback, without TLS", verbs=_url(verbs)
@@ -140,12 +150,14 @@ def _evictor(settings: Settings, ledger: Ledger, cluster: Cluster, events: NodeE
     )
 
 
-def _service(
+def _service(  # noqa: PLR0913  what the process has made, by name
     settings: Settings,
     ledger: Ledger,
+    *,
     reflectors: Mapping[str, Reflector],
     failing: FailingNodes,
     binder: Binder | None,
+    pod_events: PodEvents,
 ) -> Service:
     def waiting_for() -> str | None:
         missing = [name for name, reflector in reflectors.items() if not reflector.synced]
@@ -158,45 +170,20 @@ def _service(
         max_request_bytes=settings.max_request_mib * MIB,
         waiting_for=waiting_for,
         failing=failing,
+        teller=pod_events if settings.pod_events else NOBODY,
     )
-    service.metrics.watch(
-        "gpu_scheduler_watch_synced",
-        "1 once all objects of a resource have been listed.",
-        "resource",
-        lambda: {name: int(reflector.synced) for name, reflector in reflectors.items()},
-    )
-    service.metrics.watch(
-        "gpu_scheduler_watch_failures",
-        "Lists and watches that failed since the start.",
-        "resource",
-        lambda: {name: reflector.failures for name, reflector in reflectors.items()},
-    )
+    watch_reflectors(service.metrics, reflectors)
+    watch_pod_events(service.metrics, pod_events)
+    service.metrics.describe(_version())
     return service
 
 
-def _watch_evictions(service: Service, evictor: Evictor) -> None:
-    service.metrics.tally(
-        "gpu_scheduler_evictions",
-        "Pods that hold lost GPUs and ask to be evicted, by what came of each try.",
-        "outcome",
-        lambda: {outcome.value: evictor.counted[outcome] for outcome in Outcome},
-    )
-
-
-def _watch_certificates(service: Service, certificates: Certificates) -> None:
-    service.metrics.tally(
-        "gpu_scheduler_certificate_reloads",
-        "Changed certificate files that were taken up (replaced), or could not be used (failed: tried again every "
-        "5 seconds).",
-        "outcome",
-        lambda: certificates.reloads,
-    )
-    service.metrics.tally(
-        "gpu_scheduler_refused_connections",
-        "Connections to the verbs that failed for want of a certificate that both sides trust, by OpenSSL's reason.",
-        "reason",
-        lambda: certificates.refused,
-    )
+def _version() -> str:
+    """This program's, or "unknown" where it runs without having been installed."""
+    try:
+        return version("gpu-topology-scheduler")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 class _Background(Protocol):

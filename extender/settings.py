@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     """Seconds: how long such a node is left out the first time. Each time that it fails again when it is tried
     afterwards it is left out for twice as long, up to eight times."""
 
+    pod_events: bool = True
+    """Write events about pods that ask for GPUs: why one waits, and what a pod of several GPUs got. At most 20 a
+    second."""
+
     evict_on_gpu_loss: bool = False
     """Evict pods that hold a lost GPU and have the annotation gpu-scheduler/on-gpu-loss: evict, while the scheduler
     beside leads. It takes further rights: see docs/recovery.md."""
