@@ -51,7 +51,7 @@ bench: install ## Every benchmark and experiment in under 20 minutes, beside its
 .PHONY: docs
 docs: install ## The documentation as a site, in build/site.
 	$(RUN) docs_site.settings_page
-	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict
 
 .PHONY: lock
 lock: install ## Bring the lock file up to date with pyproject.toml. Hashes only: no registry is named.
