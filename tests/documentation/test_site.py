@@ -30,6 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert "Building documentation" in done.stderr, "a mkdocs that keeps quiet counts no warnings, and is never strict"
     return folder
 
 
