@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     afterwards it is left out for twice as long, up to eight times."""
 
     pod_events: bool = True
-    """Write events about pods that ask for GPUs: why one waits, and what a pod of several GPUs got. At most 20 a
+    """Write events about pods that ask for GPUs: why one waits, and what a pod of several GPUs got. At most 10 a
     second."""
 
     evict_on_gpu_loss: bool = False
