@@ -141,6 +141,13 @@ def test_a_crowd_of_idle_connections_shuts_nobody_out(extender: Running) -> None
         assert opened[0].recv(1) == b""
 
 
+async def test_a_connection_that_never_asks_anything_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "KEEP_ALIVE_SECONDS", 0.01)
+    async with connected() as (_, wire):
+        await asyncio.wait_for(wire.closed.wait(), 10)
+        assert wire.sent == []
+
+
 async def test_where_every_request_is_being_answered_a_new_connection_is_refused_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
