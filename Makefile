@@ -47,12 +47,8 @@ test-gpu: install ## The tests that need a real GPU; says when there is none.
 	$(RUN) pytest -m gpu -rs
 
 .PHONY: bench
-bench: install ## The benchmarks that take minutes; `python -m benchmarks --help` and `list` name them all.
-	$(RUN) benchmarks latency
-	$(RUN) benchmarks placement
-	$(RUN) benchmarks run mapa
-	$(RUN) benchmarks run amaral
-	$(RUN) benchmarks run optimum
+bench: install ## Every benchmark and experiment in under 20 minutes, beside its target; figures in build/bench.json.
+	$(RUN) benchmarks bench --output build/bench.json
 
 .PHONY: lock
 lock: install ## Bring the lock files up to date with pyproject.toml. Hashes only: no registry is named.

@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import structlog
@@ -20,9 +21,11 @@ from benchmarks import load as loads
 from benchmarks import memory as memories
 from benchmarks import placement as placements
 from benchmarks import publishing as published
+from benchmarks import scrape as scrapes
+from benchmarks import simulations as experiments
 from benchmarks import throughput as throughputs
 from benchmarks.served_extender import LOOPBACK, configuration
-from benchmarks.simulation import commands as experiments
+from benchmarks.suite import run as suite
 from benchmarks.synthetic_cluster import published_nodes
 from extender.ledger import Ledger
 from extender.logs import configure_logs
@@ -142,6 +145,18 @@ def placement(*, as_json: Json = False) -> None:
 
 
 @app.command()
+def scrape(
+    *,
+    nodes: Annotated[int, typer.Option(min=1, help="Number of nodes.")] = scrapes.NODES,
+    as_json: Json = False,
+) -> None:
+    """How long the extender takes to answer Prometheus, in which it answers nobody else."""
+    figures = scrapes.measure(nodes)
+    _console(as_json=as_json).print(scrapes.table(figures))
+    _finish(figures, as_json=as_json)
+
+
+@app.command()
 def throughput(
     *,
     sizes: Annotated[list[int] | None, typer.Option("--nodes", help="Number of nodes; may be repeated.")] = None,
@@ -154,6 +169,25 @@ def throughput(
     figures = throughputs.measure(sizes or throughputs.SIZES, pods, rounds, console.print)
     console.print(*throughputs.tables(figures))
     _finish(figures, as_json=as_json)
+
+
+@app.command()
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[PART]...", help="All, if left out.")] = None,
+    *,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the figures there, as JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """All benchmarks and experiments, some shortened, beside their targets: a table, and perhaps a JSON file."""
+    console = _console(as_json=as_json)
+    results = suite.run(names or (), console.print)
+    console.print(suite.table(results), *suite.whole_forms(results), sep="\n")
+    document = [result.document() for result in results]
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(f"{json.dumps(document, indent=2)}\n", encoding="utf-8")
+        console.print(f"written: {output}")
+    _finish(document, as_json=as_json)
 
 
 app.command("list")(experiments.list_experiments)

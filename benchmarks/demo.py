@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.live import Live
 
 from benchmarks.comparison import Got, Row, summary, table, verdict
-from benchmarks.scheduler_config import extender_weight
 from benchmarks.schedulers import DefaultScheduler, ExtendedScheduler, Scheduler
 from benchmarks.served_extender import served
 from benchmarks.simulated_cluster import SimulatedCluster
@@ -24,6 +23,7 @@ from extender.ledger import Ledger
 from extender.service import Service
 from gpu_topology.contract import Allocation
 from gpu_topology.request import GPU_RESOURCE
+from simulator.kube_scheduler import EXTENDER_WEIGHT
 from topology_agent.profiles import load_machine
 
 MACHINES: Final = {
@@ -62,7 +62,7 @@ def show(console: Console, seed: int = 1, *, keep: bool = False) -> dict[str, fl
     with served(Service(ledger)) as url:
         ours = SimulatedCluster(_machines(), Allocation.VENDOR, seed, ledger.apply_node)
         default = SimulatedCluster(_machines(), Allocation.VENDOR, seed, lambda _: None)
-        schedulers = (ExtendedScheduler(url, extender_weight(), seed), DefaultScheduler(seed))
+        schedulers = (ExtendedScheduler(url, EXTENDER_WEIGHT, seed), DefaultScheduler(seed))
         with Live(console=console, auto_refresh=False) as live:
             for row in _stream(list(zip((ours, default), schedulers, strict=True))):
                 rows.append(row)

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import httpx
 import orjson
 
-from benchmarks.kube_scheduler import default_score, total_score
 from benchmarks.simulated_cluster import SimulatedCluster, resources_of
+from simulator.kube_scheduler import default_score, total_score
 
 
 class Scheduler(Protocol):

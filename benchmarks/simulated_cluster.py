@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.comparison import Got
-from benchmarks.kube_scheduler import NOTHING, Resources, fits
 from benchmarks.synthetic_cluster import node
 from gpu_topology.contract import Allocation
 from gpu_topology.placement import LinkTables, mask_of, tables_of
 from gpu_topology.topology import NodeTopology
+from simulator.kube_scheduler import NOTHING, Resources, fits
 from topology_agent.report import NodeReport
 from topology_agent.simulation import with_uuids
 from topology_agent.simulator import Simulator

@@ -9,15 +9,15 @@ from itertools import cycle, islice
 from statistics import mean
 from typing import Final
 
-from benchmarks.kube_scheduler import Resources
 from benchmarks.simulated_cluster import NODE_CPU_MILLIS, NODE_MEMORY_MIB
-from benchmarks.simulation.allocators import vendor_set
-from benchmarks.simulation.cluster import Cluster
-from benchmarks.simulation.policies.extended import Extended
 from benchmarks.synthetic_cluster import MACHINES, node_names
 from gpu_topology.contract import Allocation
 from gpu_topology.errors import PlacementError
 from gpu_topology.request import ContainerRequest, GpuRequest
+from simulator.allocators import vendor_set
+from simulator.cluster import Cluster
+from simulator.kube_scheduler import Resources
+from simulator.policies.extended import Extended
 from topology_agent.profiles import load_machine
 
 SEED: Final = 1

@@ -20,7 +20,6 @@ import httpx
 import yaml
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 
-from benchmarks.scheduler_config import SCHEDULER_CONFIG
 from benchmarks.synthetic_cluster import pending_pod, published_nodes
 from benchmarks.throughput_time import cpu_seconds, extender_seconds, scheduler_seconds
 from gpu_topology.errors import GpuTopologyError
@@ -28,6 +27,7 @@ from tests.control_plane.client import ApiError, Client
 from tests.control_plane.cluster import ControlPlane
 from tests.control_plane.ports import LOOPBACK, free_ports
 from tests.control_plane.processes import ChildProcess
+from tests.control_plane.stack import SCHEDULER_CONFIG
 from tests.go_toolchain import GoModule
 
 SHARES: Final = {8: 0.1, 4: 0.2, 2: 0.3, 1: 0.4}

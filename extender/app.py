@@ -5,16 +5,23 @@ kube-scheduler drops the body of every answer that is not 200, so whatever a per
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from extender.explain import unexplained
+from extender.overview_answers import OverviewAnswer
+from extender.page_guard import PageGuard
+from extender.page_token import PageToken
 from extender.service import Service
 from extender.wire import UnreadableError
+
+_JSON: Final = "application/json"
+_READING: Final = ["GET", "HEAD"]
 
 Verb: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 """From the bytes of a request to those of its answer."""
@@ -36,6 +43,13 @@ def create_verbs_app(service: Service) -> ASGIApp:
 def create_probes_app(service: Service) -> ASGIApp:
     """GET /healthz, /readyz and /metrics, for the kubelet and Prometheus."""
     return _app(_probes(service))
+
+
+def create_page_app(service: Service, token: PageToken) -> ASGIApp:
+    """The page for people, and the data that it shows, GET /v1/..., for those who show the token."""
+    app = _app(_accounts(service))
+    app.mount("/", StaticFiles(packages=[("extender", "page")], html=True))
+    return PageGuard(app, token)
 
 
 def _app(*routers: APIRouter) -> FastAPI:
@@ -93,14 +107,29 @@ def _at_once(verb: Callable[[bytes], bytes]) -> Verb:
 def _accounts(service: Service) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/v1/nodes/{name}")
+    @router.api_route("/v1/cluster", methods=_READING)
+    async def cluster(request: Request) -> Response:
+        reason = service.unready_reason()
+        if reason is not None:
+            return JSONResponse({"detail": reason}, status_code=503)
+        known = request.headers.get("if-none-match")
+        answer = await service.overview(known)
+        if answer is None:
+            return Response(status_code=304, headers={"etag": str(known)})
+        return _overview(answer, takes_gzip="gzip" in request.headers.get("accept-encoding", ""))
+
+    @router.api_route("/v1/pods", methods=_READING)
+    async def pods() -> Response:
+        return JSONResponse(service.pods_asked_about())
+
+    @router.api_route("/v1/nodes/{name}", methods=_READING)
     async def node(name: str) -> Response:
         account = service.account_of(name)
         if account is None:
             return JSONResponse({"detail": f"the books have no node {name[:253]}"}, status_code=404)
         return JSONResponse(account)
 
-    @router.get("/v1/explain/{namespace}/{pod}")
+    @router.api_route("/v1/explain/{namespace}/{pod}", methods=_READING)
     async def explain(namespace: str, pod: str) -> Response:
         reason = service.unready_reason()
         if reason is not None:
@@ -112,6 +141,13 @@ def _accounts(service: Service) -> APIRouter:
         return JSONResponse(explanation)
 
     return router
+
+
+def _overview(answer: OverviewAnswer, *, takes_gzip: bool) -> Response:
+    headers = {"etag": answer.tag, "vary": "accept-encoding", "cache-control": "no-cache"}
+    if takes_gzip:
+        return Response(answer.compressed, media_type=_JSON, headers=headers | {"content-encoding": "gzip"})
+    return Response(answer.json, media_type=_JSON, headers=headers)
 
 
 def _probes(service: Service) -> APIRouter:

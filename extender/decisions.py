@@ -1,7 +1,7 @@
 """What was answered about recent pods, for whoever asks why a pod still waits."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -73,6 +73,7 @@ class Decision:
         problem: why nothing could be decided about it, in a sentence, or None.
         filtered: the last answer to filter; likewise the others. None where there was none.
         evicted_at: when it was last allowed to have other pods evicted; None if never.
+        has_arrived: whether it has been seen bound.
     """
 
     pod: PodIdentity
@@ -82,6 +83,13 @@ class Decision:
     prioritized: Prioritized | None = None
     preempted: Preempted | None = None
     evicted_at: datetime | None = None
+    has_arrived: bool = False
+
+    @property
+    def asked_at(self) -> datetime | None:
+        """When kube-scheduler was answered last; None if it could not be."""
+        answers = (self.filtered, self.prioritized, self.preempted)
+        return max((answer.at for answer in answers if answer is not None), default=None)
 
 
 class Decisions:
@@ -97,6 +105,10 @@ class Decisions:
 
     def __len__(self) -> int:
         return len(self._by_pod)
+
+    def __iter__(self) -> Iterator[Decision]:
+        """Whoever was asked about first comes first."""
+        return iter(self._by_pod.values())
 
     def about(self, pod: PodIdentity) -> Decision:
         """What is remembered of a pod that is being asked about, to be brought up to date.

@@ -1,8 +1,8 @@
 """Why a pod waits: what every node of the books could do for it at this moment, and what was answered about it last."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from extender.groups import Situation
 from extender.ledger import Ledger
 from extender.pods import BoundPod
 from extender.ranking import Judged, judge
+from extender.reports import Knowledge
 from gpu_topology.placement import Refusal, RefusalKind
 from gpu_topology.request import GpuRequest
 
@@ -45,18 +46,26 @@ def explanation_of(ledger: Ledger, decision: Decision, now: datetime) -> dict[st
     request = decision.request
     names = ledger.nodes
     judged = judge(ledger, request, names) if not request.is_empty else Judged()
+    too_small = _too_small(ledger, request, judged)
+    judged = replace(judged, unknown=_without(judged.unknown, {name for names in too_small.values() for name in names}))
     bound = _bound(ledger, decision, names)
     return {
         "pod": decision.pod.key,
         "uid": decision.pod.uid,
         "judged_at": _time(now),
-        "asks_for": _asked(request),
+        "asks_for": asked_for(request),
         "problem": decision.problem,
         "bound_to": bound.node if bound else None,
         "claimed": account_of_claim(bound.claim) if bound and bound.claim else None,
         "nodes": len(names),
         "able": _able(ledger, request, judged),
-        "short": _refused(ledger, [each for each in judged.refused if each[0].kind is RefusalKind.TOO_FEW_FREE]),
+        "short": [
+            *_refused(ledger, [each for each in judged.refused if each[0].kind is RefusalKind.TOO_FEW_FREE]),
+            *(
+                _group(nodes, RefusalKind.TOO_FEW_FREE, f"the kubelet offers {offered} GPUs, {request.total} asked for")
+                for offered, nodes in too_small.items()
+            ),
+        ],
         "refused": [
             *_refused(ledger, [each for each in judged.refused if each[0].kind is not RefusalKind.TOO_FEW_FREE]),
             *(_unknown(judged) if request.wishes.are_hard else ()),
@@ -80,7 +89,8 @@ def unexplained(pod: str) -> str:
     )
 
 
-def _asked(request: GpuRequest) -> dict[str, Any]:
+def asked_for(request: GpuRequest) -> dict[str, Any]:
+    """What a pod asks for, as JSON."""
     return {
         "gpus": request.total,
         "containers": {container.name: container.gpus for container in request.containers},
@@ -93,6 +103,27 @@ def _asked(request: GpuRequest) -> dict[str, Any]:
 
 def _bound(ledger: Ledger, decision: Decision, names: Iterable[str]) -> BoundPod | None:
     return next((pod for name in names for pod in ledger.pods_on(name) if pod.identity == decision.pod), None)
+
+
+def _too_small(ledger: Ledger, request: GpuRequest, judged: Judged) -> dict[int, list[str]]:
+    """Nodes of which no more is known than that they have too few GPUs for a pod, by how many their kubelet offers.
+
+    kube-scheduler finds that itself, and never asks about them. What a DRA driver hands out is not counted there.
+    """
+    too_small: defaultdict[int, list[str]] = defaultdict(list)
+    for _, nodes in judged.unknown:
+        for name in nodes:
+            book = ledger.book(name)
+            offered = (book.report.allocatable or 0) if book else 0
+            if book and book.knowledge is not Knowledge.DRA and offered < request.total:
+                too_small[offered].append(name)
+    return dict(sorted(too_small.items(), reverse=True))
+
+
+def _without(groups: Iterable[tuple[str, list[str]]], names: Collection[str]) -> list[tuple[str, list[str]]]:
+    """Groups of nodes without some nodes."""
+    kept = [(reason, [node for node in nodes if node not in names]) for reason, nodes in groups]
+    return [group for group in kept if group[1]]
 
 
 def _able(ledger: Ledger, request: GpuRequest, judged: Judged) -> list[dict[str, Any]]:

@@ -89,13 +89,14 @@ def allotments(node: str, before: NodeBook, report: NodeReport, pods: Sequence[B
         expected = missing | shown_gpus(pod, before.report.state.held)
         given = shown_gpus(pod, report.state.held)
         if missing and given.bit_count() == expected.bit_count():
-            basis = _basis(before, pod)
+            basis = basis_of(before, pod.identity.key)
             agrees = given == expected or (basis is not Basis.RECORDED and worth(given) >= worth(expected))
             yield Allotment(node, pod.identity.key, basis, tuple(gpus_of(expected)), tuple(gpus_of(given)), agrees)
 
 
-def _basis(page: NodeBook, pod: BoundPod) -> Basis:
-    if pod.identity.key in page.exclusive:
+def basis_of(page: NodeBook, pod: str) -> Basis:
+    """What the expectation about the pod "<namespace>/<name>" rests on."""
+    if pod in page.exclusive:
         return Basis.RECORDED
     enforces = page.report.state is not None and page.report.state.allocation is Allocation.BEST
     return Basis.ENFORCED if enforces else Basis.PREDICTED

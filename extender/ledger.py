@@ -37,7 +37,7 @@ from extender.book import NodeBook
 from extender.bookings import expect, expect_slices
 from extender.demand import LearntDemand
 from extender.dra import problem_of
-from extender.failures import Verdict
+from extender.failures import Verdict, is_left_out
 from extender.findings import Finding, Witnesses, allotments
 from extender.groups import Groups, Situation, Unknown
 from extender.offers import Market, Offer
@@ -45,6 +45,7 @@ from extender.places import Places
 from extender.pods import BoundPod, PodIdentity, bound_pod_of, identity_of
 from extender.promises import is_unsettled
 from extender.reports import UNSEEN, Knowledge, NodeReport, ReportReader
+from extender.stock import MachineClass, Stock, stock_of
 from gpu_topology.placement import DEFAULT_DEMAND, Assessment, Demand, WorthModels, mask_of
 from gpu_topology.placement.models import RING_EVERYWHERE
 from gpu_topology.request import GpuRequest
@@ -65,7 +66,7 @@ class Ledger:
         trusts_records: whether what is recorded on pods of chosen GPUs was surely written by an extender.
 
     Attributes:
-        standings: the nodes where GPU pods keep failing, and what is to be thought of them; whoever watches them says.
+        changes: how often anything in the books has changed: equal numbers, equal books.
         tell: called with what is found out about what was expected; does nothing unless somebody is put here.
         seen: likewise with every pod that is shown bound, with GPUs or without, or gone after it was.
         unsettled: nodes with pods of which only the number of GPUs is known, not which.
@@ -78,7 +79,8 @@ class Ledger:
         *,
         trusts_records: bool = False,
     ) -> None:
-        self.standings = dict[str, Verdict]()
+        self.changes = 0
+        self._standings: Mapping[str, Verdict] = {}
         self._trusts_records = trusts_records
         self._demand = LearntDemand(demand)
         self._market = Market(self._demand.current)
@@ -94,6 +96,16 @@ class Ledger:
         self.unsettled: set[str] = set()
         self.tell: Callable[[Finding], None] = lambda _: None
         self.seen: Callable[[PodIdentity], None] = lambda _: None
+
+    @property
+    def standings(self) -> Mapping[str, Verdict]:
+        """The nodes where GPU pods keep failing, and what is to be thought of them; whoever watches them says."""
+        return self._standings
+
+    @standings.setter
+    def standings(self, standings: Mapping[str, Verdict]) -> None:
+        self.changes += standings != self._standings
+        self._standings = standings
 
     def replace_nodes(self, nodes: Iterable[Mapping[str, Any]]) -> None:
         """These are all the nodes that exist."""
@@ -114,6 +126,7 @@ class Ledger:
 
     def forget_node(self, name: str) -> None:
         """A node is gone. Its pods stay in the books until they are gone too: it may come back under them."""
+        self.changes += 1
         self._books.pop(name, None)
         self._places.remove(name)
         self.unsettled.discard(name)
@@ -230,6 +243,11 @@ class Ledger:
         """How many nodes are known, or unknown for which kind of reason."""
         return Counter(book.knowledge for book in self._books.values())
 
+    def stock(self) -> Mapping[MachineClass, Stock]:
+        """The GPUs of each class of machines, as far as they are known."""
+        left_out = {node for node, verdict in self.standings.items() if is_left_out(verdict)}
+        return stock_of(self._books.items(), left_out, self._demand.current)
+
     def count_gpu_nodes(self) -> int:
         """How many nodes have GPUs, by their kubelet or their agent."""
         reports = [book.report for book in self._books.values()]
@@ -280,6 +298,7 @@ class Ledger:
 
     def _balance(self, name: str, report: NodeReport) -> None:
         """Write a node's page anew, from its report and the pods that are bound to it."""
+        self.changes += 1
         pods = self.pods_on(name)
         before = self._books.get(name)
         book = self._balanced(report, pods)

@@ -3,6 +3,7 @@
 Unknown is a state of its own: the node is not taken for empty, nor for full.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,7 @@ from gpu_topology.contract import (
     topology_hash,
 )
 from gpu_topology.errors import ContractError, PlacementError
+from gpu_topology.kind import MachineKind, kind_of
 from gpu_topology.placement import LinkTables, WorthModels, tables_of
 from gpu_topology.request import GPU_RESOURCE
 
@@ -48,15 +50,19 @@ class Knowledge(StrEnum):
 class Machine:
     """What is kept of a topology; shared by nodes with equal annotations.
 
-    Of its links only the tables are, which all machines of a kind share: they are most of a decoded topology.
+    Of its links only tables and kind are, which all machines of a kind share: they are most of a decoded topology.
 
     Attributes:
         uuids: of its GPUs, in the order of their indices; None where unknown.
         tables: what placement needs to judge sets of these GPUs.
+        kind: what else machines of its kind have in common, for people to look at.
+        clique: `NodeTopology.clique`.
     """
 
     uuids: tuple[str | None, ...]
     tables: LinkTables
+    kind: MachineKind
+    clique: str | None
 
 
 class _Source(NamedTuple):
@@ -156,7 +162,8 @@ class ReportReader:
             try:
                 topology = decode_topology(annotation)
                 uuids = tuple(gpu.uuid for gpu in topology.gpus)
-                machine = Machine(uuids, tables_of(topology, self._models.of(topology)))
+                tables = tables_of(topology, self._models.of(topology))
+                machine = Machine(uuids, tables, kind_of(topology), _interned(topology.clique))
             except (ContractError, PlacementError) as error:
                 raise _UnknownError(Knowledge.BAD_TOPOLOGY, str(error)) from error
             self._machines[fingerprint] = machine
@@ -176,6 +183,11 @@ def _state(annotation: object, machine: Machine, topology_annotation: str) -> No
     if state.free is None:
         raise _UnknownError(Knowledge.STALE_STATE, "the agent does not know which GPUs are free")
     return state
+
+
+def _interned(text: str | None) -> str | None:
+    """The one object of all equal texts: every node of a rack names the same clique."""
+    return None if text is None else sys.intern(text)
 
 
 def _slices_named_gpu(state: NodeState) -> int:

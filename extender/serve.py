@@ -6,23 +6,29 @@ import socket
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from typing import Final, Protocol
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 import uvicorn
+from prometheus_client import disable_created_metrics
 from starlette.types import ASGIApp
 
-from extender.app import create_probes_app, create_verbs_app
+from extender.app import create_page_app, create_probes_app, create_verbs_app
 from extender.bind import Binder
 from extender.connections import KEEP_ALIVE_SECONDS
 from extender.dra import DeviceClasses
 from extender.evicting import Evictor
 from extender.failing import Departures, FailingNodes
 from extender.feeds import Feeds, NodeFeed, PodFeed, trimmed_node, trimmed_pod
-from extender.gpu_loss import LossBook, Outcome
+from extender.gauges import watch_certificates, watch_evictions, watch_pod_events, watch_reflectors
+from extender.gpu_loss import LossBook
 from extender.leadership import Leadership
 from extender.ledger import Ledger
 from extender.node_events import NodeEvents
+from extender.page_token import PageToken
+from extender.pod_events import PodEvents
+from extender.pod_story import NOBODY
 from extender.preferences import CandidateLimits
 from extender.service import MIB, Service
 from extender.settings import Address, Settings
@@ -40,48 +46,61 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; then finish the requests in flight and return.
 
     Raises:
-        SettingsError: an address cannot be listened on, a certificate cannot be used, or there are no usable
-            credentials for the API server.
+        SettingsError: an address cannot be listened on, a certificate or the page's token cannot be used, or there are
+            no usable credentials for the API server.
     """
     log = structlog.get_logger("extender")
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # as the library has it; they double what is read
     certificates = Certificates(settings.certificates) if settings.certificates else None
     stop = _stop_on_signals()
     with ExitStack() as sockets:
         verbs = sockets.enter_context(_listen("verbs", settings.verbs_host, settings.verbs_port))
         probes = sockets.enter_context(_listen("probes", settings.probes_host, settings.probes_port))
+        page = _open_page(settings, sockets)
         async with await Cluster.connect(settings.kubeconfig) as cluster:
             ledger = Ledger(WorthModels.parse(settings.worth_model), trusts_records=settings.bind)
             binder = Binder(ledger, cluster) if settings.bind else None
             events = NodeEvents(cluster)
             failing = _failing(settings, ledger, events)
             node_feed: Handler = NodeFeed(ledger)
-            pod_feed: Handler = PodFeed(ledger)
+            reflectors: dict[str, Reflector] = {}
+            pod_events = PodEvents(cluster, socket.gethostname())
+            service = _service(
+                settings, ledger, reflectors=reflectors, failing=failing, binder=binder, pod_events=pod_events
+            )
+            pod_feed: Handler = Feeds(PodFeed(ledger), service.arrivals)
             if settings.failing_nodes:
                 node_feed, pod_feed = Feeds(node_feed, Departures(failing)), Feeds(pod_feed, failing)
             evictor = _evictor(settings, ledger, cluster, events)
             if settings.evict_on_gpu_loss:
                 pod_feed = Feeds(pod_feed, evictor)
-            reflectors = {
+            reflectors |= {
                 "nodes": Reflector(cluster, Resource.NODES, node_feed, trim=trimmed_node),
                 "pods": Reflector(cluster, Resource.PODS, pod_feed, field_selector="spec.nodeName!=", trim=trimmed_pod),
             }
             classes = DeviceClasses(ledger.serve_by_dra)
             reflectors["deviceclasses"] = Reflector(cluster, Resource.DEVICE_CLASSES, classes, is_optional=True)
-            service = _service(settings, ledger, reflectors, failing, binder)
-            _watch_evictions(service, evictor)
+            watch_evictions(service.metrics, evictor)
             servers = [
                 _Server(create_verbs_app(service), verbs, certificates),
                 _Server(create_probes_app(service), probes),
             ]
-            background: list[_Background] = [*reflectors.values(), failing, events, evictor]
+            if page is not None:
+                servers.append(_Server(create_page_app(service, page.token), page.listener))
+            background: list[_Background] = [*reflectors.values(), failing, events, pod_events, evictor]
             if certificates is not None:
                 background.append(Renewal(certificates, then=servers[0].hang_up))
-                _watch_certificates(service, certificates)
+                watch_certificates(service.metrics, certificates)
             elif not settings.verbs_host.is_loopback:
                 log.warning(
                     "whoever reaches the verbs may ask: they are beyond loopback, without TLS", verbs=_url(verbs)
                 )
-            log.info("listening", verbs=_url(verbs, "https" if certificates else "http"), probes=_url(probes))
+            log.info(
+                "listening",
+                verbs=_url(verbs, "https" if certificates else "http"),
+                probes=_url(probes),
+                page=_url(page.listener) if page else None,
+            )
             await _run(servers, background, stop)
             if binder is not None:
                 await binder.close()
@@ -95,6 +114,21 @@ def _stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+class _Page(NamedTuple):
+    listener: socket.socket
+    token: PageToken
+
+
+def _open_page(settings: Settings, sockets: ExitStack) -> _Page | None:
+    """The page's socket and token; None where there is to be no page."""
+    if settings.page_port is None:
+        return None
+    if settings.page_token_file is None:
+        raise SettingsError("--page-port takes --page-token-file too: nobody sees the page without a token")
+    token = PageToken(settings.page_token_file)
+    return _Page(sockets.enter_context(_listen("page", settings.page_host, settings.page_port)), token)
 
 
 def _failing(settings: Settings, ledger: Ledger, events: NodeEvents) -> FailingNodes:
@@ -114,12 +148,14 @@ def _evictor(settings: Settings, ledger: Ledger, cluster: Cluster, events: NodeE
     )
 
 
-def _service(
+def _service(  # noqa: PLR0913  what the process has made, by name
     settings: Settings,
     ledger: Ledger,
+    *,
     reflectors: Mapping[str, Reflector],
     failing: FailingNodes,
     binder: Binder | None,
+    pod_events: PodEvents,
 ) -> Service:
     def waiting_for() -> str | None:
         missing = [name for name, reflector in reflectors.items() if not reflector.synced]
@@ -132,45 +168,20 @@ def _service(
         max_request_bytes=settings.max_request_mib * MIB,
         waiting_for=waiting_for,
         failing=failing,
+        teller=pod_events if settings.pod_events else NOBODY,
     )
-    service.metrics.watch(
-        "gpu_scheduler_watch_synced",
-        "1 once all objects of a resource have been listed.",
-        "resource",
-        lambda: {name: int(reflector.synced) for name, reflector in reflectors.items()},
-    )
-    service.metrics.watch(
-        "gpu_scheduler_watch_failures",
-        "Lists and watches that failed since the start.",
-        "resource",
-        lambda: {name: reflector.failures for name, reflector in reflectors.items()},
-    )
+    watch_reflectors(service.metrics, reflectors)
+    watch_pod_events(service.metrics, pod_events)
+    service.metrics.describe(_version())
     return service
 
 
-def _watch_evictions(service: Service, evictor: Evictor) -> None:
-    service.metrics.tally(
-        "gpu_scheduler_evictions",
-        "Pods that hold lost GPUs and ask to be evicted, by what came of each try.",
-        "outcome",
-        lambda: {outcome.value: evictor.counted[outcome] for outcome in Outcome},
-    )
-
-
-def _watch_certificates(service: Service, certificates: Certificates) -> None:
-    service.metrics.tally(
-        "gpu_scheduler_certificate_reloads",
-        "Changed certificate files that were taken up (replaced), or could not be used (failed: tried again every "
-        "5 seconds).",
-        "outcome",
-        lambda: certificates.reloads,
-    )
-    service.metrics.tally(
-        "gpu_scheduler_refused_connections",
-        "Connections to the verbs that failed for want of a certificate that both sides trust, by OpenSSL's reason.",
-        "reason",
-        lambda: certificates.refused,
-    )
+def _version() -> str:
+    """This program's, or "unknown" where it runs without having been installed."""
+    try:
+        return version("gpu-topology-scheduler")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 class _Background(Protocol):
@@ -200,7 +211,7 @@ async def _run(servers: "list[_Server]", background: Sequence[_Background], stop
 
 
 class _Server(uvicorn.Server):
-    """A server on one open socket, which leaves the process's signals alone: there are two servers."""
+    """A server on one open socket, which leaves the process's signals alone: there are several servers."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, certificates: Certificates | None = None) -> None:
         super().__init__(

@@ -16,7 +16,9 @@ from typing import Any, Final
 
 import structlog
 
+from extender import pod_story
 from extender.account import account_of
+from extender.arrivals import Arrivals
 from extender.bind import Binder, BindError
 from extender.clock import utc_now
 from extender.decisions import Decisions, Filtered, Preempted, Prioritized
@@ -24,15 +26,19 @@ from extender.explain import explanation_of
 from extender.failing import FailingNodes
 from extender.filter import filter_nodes
 from extender.findings import Allotment, Evidence, Finding
+from extender.gauges import GpuCollector
 from extender.ledger import Ledger
-from extender.metrics import Metrics
+from extender.metrics import GIGA, Metrics
 from extender.on_their_way import OnTheirWay
 from extender.outcomes import FailureReason
-from extender.pods import identity_of
+from extender.overview_answers import OverviewAnswer, OverviewAnswers
+from extender.placed import Placed
+from extender.pods import PodIdentity, identity_of
 from extender.preempt import choose_victims, frees_itself, nominated_node_of
 from extender.preferences import DEFAULT_LIMITS, CandidateLimits
 from extender.prioritize import prioritize_nodes
 from extender.reports import Knowledge
+from extender.waiting import pods_asked_about
 from extender.wire import (
     ExtenderArgs,
     ExtenderBindingArgs,
@@ -58,7 +64,6 @@ REPORT_PATIENCE: Final = timedelta(seconds=30)
 """How long a pod that has had others evicted waits for the agent to report that they left. A report takes a second or
 so; an agent that is down must not keep the pod from trying elsewhere."""
 
-
 _SURPRISES: Final[dict[type[Finding], str]] = {
     Allotment: "a pod got other GPUs than expected",
     Evidence: "a pod's status names other GPUs than the agent reports",
@@ -80,6 +85,7 @@ class Service:
         metrics: what has been counted.
         binds: whether it binds pods.
         max_request_bytes: the largest request that is answered; a longer one is refused.
+        arrivals: a `kubernetes_api.Handler` of pods that sees what became of those that were decided about.
 
     Args:
         ledger: the books; whoever made them keeps them up to date.
@@ -88,6 +94,7 @@ class Service:
         max_request_bytes: as the attribute.
         waiting_for: returns what the books still lack, in a few words, or None once they are complete.
         failing: watches the nodes where GPU pods fail; None: nobody does.
+        teller: tells people about pods.
         clock: returns the present time, with its zone.
     """
 
@@ -100,6 +107,7 @@ class Service:
         max_request_bytes: int = 64 * MIB,
         waiting_for: Callable[[], str | None] = _ready,
         failing: FailingNodes | None = None,
+        teller: pod_story.Teller = pod_story.NOBODY,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.metrics = Metrics()
@@ -112,6 +120,9 @@ class Service:
         self._clock = clock
         self._failing = failing or FailingNodes(ledger, clock=clock)
         self._decisions = Decisions()
+        self._teller = teller
+        self.arrivals = Arrivals(ledger, self._decisions, self._note_arrival)
+        self._overviews = OverviewAnswers(ledger)
         self._on_their_way = OnTheirWay(ledger.has)
         self._log = structlog.get_logger("extender")
         ledger.tell = self._hear
@@ -130,6 +141,8 @@ class Service:
             lambda: {reason.value: self._failing.counted[reason] for reason in FailureReason},
         )
 
+        self.metrics.register(GpuCollector(ledger))
+
     def _knowledge(self) -> dict[str, int]:
         """Every kind of knowledge, so that one that no node has at present shows as 0."""
         nodes = self._ledger.knowledge()
@@ -146,6 +159,14 @@ class Service:
         if not finding.agrees:
             self._log.warning(_SURPRISES[type(finding)], **asdict(finding))
 
+    def _note_arrival(self, pod: PodIdentity, placed: Placed) -> None:
+        """Count what a pod of several GPUs got, log it, and let the pod tell."""
+        self.metrics.placements.labels(placed.quality).inc()
+        if placed.bandwidth_gbps is not None:
+            self.metrics.bandwidth.observe(placed.bandwidth_gbps * GIGA)
+        self._log.info("placed", pod=pod.key, quality=placed.quality, **asdict(placed))
+        self._teller.tell_once(pod, pod_story.placed(placed))
+
     def unready_reason(self) -> str | None:
         """Why filter cannot decide yet, in a sentence, or None if it can."""
         missing = self._waiting_for()
@@ -155,6 +176,15 @@ class Service:
         """What the books say of a node: see `extender.account`."""
         self._failing.look()
         return account_of(self._ledger, node)
+
+    async def overview(self, known: str | None = None) -> OverviewAnswer | None:
+        """The whole cluster: see `extender.overview`; None if nothing has changed since the one with this tag."""
+        self._failing.look()
+        return None if known == self._overviews.tag else await self._overviews.answer()
+
+    def pods_asked_about(self) -> dict[str, Any]:
+        """The pods that kube-scheduler has asked about of late: see `extender.waiting`."""
+        return pods_asked_about(self._ledger, self._decisions)
 
     def explanation_of(self, pod: str) -> dict[str, Any] | None:
         """Why the pod "<namespace>/<name>" waits: see `extender.explain`; None if it has not been asked about."""
@@ -240,6 +270,9 @@ class Service:
             self._decisions.about(pod).filtered = Filtered(
                 self._clock(), len(args.names), len(result.passed), result.left_out, refused
             )
+            self.metrics.filtered.labels("passed" if result.passed else "refused").inc()
+            if not result.passed:
+                self._teller.tell(pod, pod_story.waiting(pod.key, request, result.refusals))
         self._log.info(
             "filter",
             pod=pod.key,
@@ -349,6 +382,7 @@ class Service:
             decision.request, decision.problem = with_wishes(counts, pod), None
         except WishError as error:
             decision.request, decision.problem = GpuRequest(), str(error)
+            self._teller.tell(decision.pod, pod_story.unreadable(str(error)))
             raise
         return decision.request
 

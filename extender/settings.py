@@ -50,6 +50,18 @@ class Settings(BaseSettings):
     probes_port: Port = 8889
     """TCP port of /healthz, /readyz and /metrics. 0 takes any free port; the log says which."""
 
+    page_port: Port | None = None
+    """TCP port of the page that shows the cluster to people, with the data behind it. Without it there is none. 0 takes
+    any free port; the log says which. It takes --page-token-file: see docs/page.md."""
+
+    page_host: Address = IPv4Address("127.0.0.1")
+    """IP address of the page. Loopback is enough for `kubectl port-forward`; a Service needs 0.0.0.0. It speaks plain
+    HTTP: whatever makes it reachable from outside of the cluster has to add TLS."""
+
+    page_token_file: FilePath | None = None
+    """File with the token that people have to show to see the page's data. It is read anew for every request, so that
+    it can be replaced."""
+
     tls_certificate: FilePath | None = None
     """PEM file with the certificate of the verbs' listener, which then speaks HTTPS alone. With --tls-key and
     --tls-client-ca, for an extender that does not share kube-scheduler's pod. The three files are looked at every 5
@@ -92,6 +104,10 @@ class Settings(BaseSettings):
     failing_nodes_pause_seconds: Annotated[int, Field(ge=1, le=86_400)] = 900
     """Seconds: how long such a node is left out the first time. Each time that it fails again when it is tried
     afterwards it is left out for twice as long, up to eight times."""
+
+    pod_events: bool = True
+    """Write events about pods that ask for GPUs: why one waits, and what a pod of several GPUs got. At most 20 a
+    second."""
 
     evict_on_gpu_loss: bool = False
     """Evict pods that hold a lost GPU and have the annotation gpu-scheduler/on-gpu-loss: evict, while the scheduler

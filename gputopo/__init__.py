@@ -1,4 +1,4 @@
-"""The command line: one machine at a time, from a file, without a cluster.
+"""The command line: one machine, from a file; a cluster, from its API server or an extender, or by simulation.
 
-Reads files and writes answers. What the answers are is `gpu_topology`'s business.
+Reads and writes answers. What the answers are is the business of `gpu_topology` and, for a cluster, of `extender`.
 """

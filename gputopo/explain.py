@@ -1,63 +1,77 @@
-"""`gputopo explain`: why a pod waits, by the books of a running extender."""
+"""`gputopo explain`: why a pod waits, by the books of a running extender or by books made from the API server."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
-import httpx
-import orjson
 import typer
 
-from gpu_topology.errors import SourceError
+from extender.clock import utc_now
+from extender.decisions import Decision
+from extender.explain import explanation_of
+from extender.pods import identity_of
+from gpu_topology.errors import SourceError, WishError
+from gpu_topology.request import GpuRequest, counts_of, request_of
+from gputopo.access import Access, Context, Kubeconfig, Url, access_of
+from gputopo.extender_client import ask
 from gputopo.options import Json
-from gputopo.output import gbps, gpu_list, print_json
+from gputopo.output import gbps, gpu_list, print_json, print_lines, printable
+from gputopo.waiting import said_of, short
 
-_SECONDS: Final = 10.0
-"""How long the extender may take: it judges every node of the cluster."""
+_OUR_SCHEDULER: Final = "gpu-scheduler"
 
 
 def explain(
     pod: Annotated[str, typer.Argument(metavar="NAMESPACE/POD", help="The pod that waits.", show_default=False)],
     *,
-    url: Annotated[
-        str, typer.Option(metavar="URL", help="Where the extender beside the leading scheduler answers the verbs.")
-    ] = "http://127.0.0.1:8888",
+    url: Url = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
     as_json: Json = False,
 ) -> None:
     """Say why a pod waits: which nodes could serve it, which could not and why, and what would help."""
-    explanation = _ask(url, _path(pod))
+    access, (namespace, name) = access_of(url, kubeconfig, context), _parts(pod)
+    if access.url is not None:
+        explanation = ask(access.url, f"/v1/explain/{quote(namespace, safe='')}/{quote(name, safe='')}")
+    else:
+        explanation = asyncio.run(_from_api(access, namespace, name))
     if as_json:
         print_json(explanation)
-        return
-    for line in _lines(explanation):
-        typer.echo(line)
+    else:
+        print_lines(map(printable, _lines(explanation)))
 
 
-def _path(pod: str) -> str:
-    parts = pod.split("/")
-    if len(parts) != 2 or not all(parts):  # noqa: PLR2004  as its name says
-        raise typer.BadParameter(f"{pod!r} is not a namespace and a pod such as default/trainer", param_hint="'POD'")
-    return "/".join(quote(part, safe="") for part in parts)
+def _parts(pod: str) -> tuple[str, str]:
+    match pod.split("/"):
+        case [namespace, name] if namespace and name:
+            return namespace, name
+    raise typer.BadParameter(f"{pod!r} is not a namespace and a pod such as default/trainer", param_hint="'POD'")
 
 
-def _ask(url: str, path: str) -> dict[str, Any]:
-    """The extender's explanation.
+async def _from_api(access: Access, namespace: str, name: str) -> dict[str, Any]:
+    """What an extender would explain, with the `scheduler` that the pod names and what that has `said` about it.
 
     Raises:
-        SourceError: it cannot be reached, or has none to give.
+        CannotAskError: the API server cannot be asked.
+        SourceError: there is no such pod, or it asks for no GPU.
     """
+    from gputopo.api_books import books_of  # noqa: PLC0415  it loads the Kubernetes client, for half a second
+
+    async with books_of(access) as books:
+        pod = await books.pod(namespace, name)
+        if counts_of(pod).is_empty:
+            raise SourceError(f"{namespace}/{name} asks for no GPU")
+        explanation = explanation_of(books.ledger, _undecided(pod), utc_now())
+    return {**explanation, "scheduler": pod["spec"].get("schedulerName"), "said": said_of(pod)}
+
+
+def _undecided(pod: Mapping[str, Any]) -> Decision:
+    """A pod that nobody has been asked about."""
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/v1/explain/{path}", timeout=_SECONDS, trust_env=False)
-        document = orjson.loads(answer.content)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise SourceError(f"the extender at {url} cannot be asked: {error}") from error
-    except orjson.JSONDecodeError as error:
-        raise SourceError(f"{url} is no extender: its answer is not JSON") from error
-    if not isinstance(document, dict):
-        raise SourceError(f"{url} is no extender: its answer is not an object")
-    if not answer.is_success:
-        raise SourceError(str(document.get("detail", f"the extender at {url} answered {answer.status_code}")))
-    return document
+        return Decision(identity_of(pod), request_of(pod))
+    except WishError as error:
+        return Decision(identity_of(pod), GpuRequest(), str(error))
 
 
 def _lines(explanation: Mapping[str, Any]) -> Iterator[str]:
@@ -80,9 +94,23 @@ def _lines(explanation: Mapping[str, Any]) -> Iterator[str]:
         yield "what would help:"
     for sentence in explanation["advice"]:
         yield f"  {sentence}"
+    yield from _spoken(explanation) if "said" in explanation else _answers(explanation)
+
+
+def _answers(explanation: Mapping[str, Any]) -> Iterator[str]:
+    """What an extender remembers."""
     yield "what kube-scheduler was answered last:"
     for verb in ("filter", "prioritize", "preempt"):
         yield f"  {verb}: {_answered(explanation[f'last_{verb}'])}"
+
+
+def _spoken(explanation: Mapping[str, Any]) -> Iterator[str]:
+    """What can be known without an extender."""
+    scheduler = explanation["scheduler"]
+    if scheduler != _OUR_SCHEDULER:
+        yield f"its schedulerName is {scheduler}: what is said here of wishes and links, only {_OUR_SCHEDULER} heeds"
+    yield f"what {scheduler} says of it: {short(explanation['said'], scheduler)}"
+    yield "what the extender answered last, it alone knows: ask it with --url"
 
 
 def _asked(asked: Mapping[str, Any]) -> str:

@@ -5,10 +5,10 @@ they cost more time and memory than the annotations and the few fields that are 
 """
 
 from kubernetes_api.cluster import Cluster, Resource
-from kubernetes_api.created import NodeEvent, PodReference
+from kubernetes_api.created import NodeEvent, PodEvent, PodReference
 from kubernetes_api.errors import ApiError, ConflictError, DeferredError, NotFoundError
 from kubernetes_api.leases import Lease
-from kubernetes_api.reflector import Handler, Reflector
+from kubernetes_api.reflector import Handler, Reflector, Restart
 
 __all__ = [
     "ApiError",
@@ -19,7 +19,9 @@ __all__ = [
     "Lease",
     "NodeEvent",
     "NotFoundError",
+    "PodEvent",
     "PodReference",
     "Reflector",
     "Resource",
+    "Restart",
 ]

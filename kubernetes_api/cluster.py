@@ -12,27 +12,30 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
-from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException
 
 from gpu_topology.errors import SettingsError
 from kubernetes_api.created import (
     NodeEvent,
+    PodEvent,
     PodReference,
+    event_series,
     lease_renewal,
     new_binding,
     new_event,
     new_eviction,
     new_lease,
+    new_pod_event,
 )
+from kubernetes_api.credentials import kubectl_credentials, process_credentials
 from kubernetes_api.errors import ApiError, ConflictError, DeferredError, ExpiredError, NotFoundError
 from kubernetes_api.leases import Lease, lease_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
     from pathlib import Path
+
+    from kubernetes.aio.client.configuration import Configuration
 
 REQUEST_SECONDS: Final = 15.0
 """How long one request may take. A healthy API server answers a list of 500 objects in well under a second."""
@@ -50,11 +53,13 @@ _ERRORS_BY_STATUS: Final = {404: NotFoundError, 409: ConflictError, 410: Expired
 
 
 class Resource(Enum):
-    """What can be listed and watched, over all namespaces."""
+    """What can be listed and watched, over all namespaces where nothing else is said."""
 
     NODES = "/api/v1/nodes"
     PODS = "/api/v1/pods"
     DEVICE_CLASSES = "/apis/resource.k8s.io/v1/deviceclasses"
+    AGENT_LEASES = "/apis/coordination.k8s.io/v1/namespaces/gpu-topology-agent/leases"
+    """In the namespace where the manifests put the agents: each renews one with its node's name."""
 
 
 class Cluster:
@@ -76,13 +81,34 @@ class Cluster:
         Raises:
             SettingsError: there are no credentials, or they cannot be read.
         """
-        configuration = Configuration()
+        return cls._with(await process_credentials(kubeconfig))
+
+    @classmethod
+    async def connect_as_kubectl(cls, kubeconfig: Path | None = None, context: str | None = None) -> Cluster:
+        """The same with the credentials that kubectl would use.
+
+        Args:
+            kubeconfig: the file to use. None: those that KUBECONFIG names, or the default file, or the pod's service
+                account.
+            context: of the file; None: its current one.
+
+        Raises:
+            SettingsError: there are no credentials, or they cannot be read.
+        """
+        return cls._with(await kubectl_credentials(kubeconfig, context))
+
+    @classmethod
+    def _with(cls, configuration: Configuration) -> Cluster:
         try:
-            await _load_credentials(configuration, kubeconfig)
-        except (ConfigException, OSError) as error:
-            raise SettingsError(f"no usable credentials for the API server: {error}") from error
-        _settle_environment(configuration)
-        return cls(ApiClient(configuration))
+            _settle_environment(configuration)
+            return cls(ApiClient(configuration))
+        except OSError as error:
+            raise SettingsError(f"no usable certificates for the API server: {error}") from error
+
+    @property
+    def server(self) -> str:
+        """The API server's URL."""
+        return str(self._client.configuration.host)
 
     async def close(self) -> None:
         """End all connections."""
@@ -171,6 +197,30 @@ class Cluster:
         body = new_event(about, event, datetime.now(UTC))
         await self._json("POST", _EVENTS.format(namespace=body["metadata"]["namespace"]), body=body)
 
+    async def create_pod_event(self, event: PodEvent) -> None:
+        """Say something about a pod, where `kubectl describe pod` shows it.
+
+        Raises:
+            NotFoundError: there is no such namespace.
+            ConflictError: it has been said before, by an event of the same name.
+            ApiError: the API server refused, or could not be reached.
+        """
+        await self._json("POST", _events_of(event), body=new_pod_event(event, datetime.now(UTC)))
+
+    async def repeat_pod_event(self, event: PodEvent, count: int) -> None:
+        """Say that something has happened again.
+
+        Args:
+            event: as it was created.
+            count: how often it has happened by now, at least 2.
+
+        Raises:
+            NotFoundError: the API server has forgotten the event, as it does after an hour unless told otherwise.
+            ApiError: the API server refused, or could not be reached.
+        """
+        path = f"{_events_of(event)}/{quote(event.name, safe='')}"
+        await self._json("PATCH", path, body=event_series(count, datetime.now(UTC)))
+
     async def get_lease(self, namespace: str, name: str) -> Lease:
         """A lease that somebody else keeps.
 
@@ -237,11 +287,14 @@ class Cluster:
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=SILENCE_SECONDS)
         async with self._request("GET", resource.value, query=query, timeout=timeout) as response:
-            async for line in _lines(response):
-                event: dict[str, Any] = orjson.loads(line)
-                if event["type"] == "ERROR":
-                    raise _error_of(event["object"].get("code"), event["object"])
-                yield event
+            try:
+                async for line in _lines(response):
+                    event: dict[str, Any] = orjson.loads(line)
+                    if event["type"] == "ERROR":
+                        raise _error_of(event["object"].get("code"), event["object"])
+                    yield event
+            finally:
+                _hang_up(response)
 
     async def _json(
         self,
@@ -292,16 +345,8 @@ def _pod(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(name, safe='')}"
 
 
-async def _load_credentials(configuration: Configuration, kubeconfig: Path | None) -> None:
-    if kubeconfig is not None:
-        await kubernetes_config.load_kube_config(
-            config_file=str(kubeconfig), client_configuration=configuration, persist_config=False
-        )
-        return
-    try:
-        kubernetes_config.load_incluster_config(client_configuration=configuration)
-    except ConfigException:
-        await kubernetes_config.load_kube_config(client_configuration=configuration, persist_config=False)
+def _events_of(event: PodEvent) -> str:
+    return _EVENTS.format(namespace=quote(event.about.namespace, safe=""))
 
 
 def _settle_environment(configuration: Configuration) -> None:
@@ -313,6 +358,13 @@ def _settle_environment(configuration: Configuration) -> None:
     if configuration.proxy is None and not proxy_bypass(host.hostname or ""):
         configuration.proxy = getproxies().get(host.scheme)
     configuration.client_session_kwargs = {"trust_env": False}
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """End a stream in the middle: TLS would wait for a farewell that the event loop may not live to hear."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 async def _check(response: aiohttp.ClientResponse) -> None:

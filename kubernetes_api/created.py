@@ -8,6 +8,8 @@ from typing import Any, Final
 AGENT: Final = "gpu-scheduler/agent"
 MOST_NOTE_BYTES: Final = 1024
 """What the API server takes as a note (k8s.io/kubernetes, pkg/apis/core/validation/events.go)."""
+MOST_INSTANCE_CHARACTERS: Final = 128
+"""Of a reporting instance (the same file)."""
 _CUT: Final = " ..."
 
 
@@ -43,6 +45,31 @@ class NodeEvent:
     reporter: str = AGENT
 
 
+@dataclass(frozen=True, slots=True)
+class PodEvent:
+    """Something that was decided about a pod, for people to read.
+
+    Attributes:
+        name: the Event's own, unique in the namespace: whoever would say the same again meets a conflict.
+        about: the pod, in whose namespace the Event is.
+        reason: one word for what happened, such as "WaitsForGpus".
+        action: one word for what was done about it.
+        note: a sentence; cut where it is longer than the API server takes.
+        is_warning: whether somebody should look.
+        reporter: who says so: a qualified name, as the API server wants it.
+        instance: which process of that name says so, such as the name of its pod.
+    """
+
+    name: str
+    about: PodReference
+    reason: str
+    action: str
+    note: str
+    is_warning: bool
+    reporter: str
+    instance: str
+
+
 def new_event(about: str | PodReference, event: NodeEvent, at: datetime) -> dict[str, Any]:
     """The Event object.
 
@@ -54,21 +81,50 @@ def new_event(about: str | PodReference, event: NodeEvent, at: datetime) -> dict
         at: when.
     """
     if isinstance(about, PodReference):
-        name, namespace = about.name, about.namespace
-        regarding = {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": name, "uid": about.uid}
+        name, namespace, regarding = about.name, about.namespace, _regarding(about)
     else:
         name, namespace = about, "default"
         regarding = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": name}
     return {
+        "metadata": {"generateName": f"{name}-", "namespace": namespace},
+        "regarding": regarding,
+        "reportingInstance": name[:MOST_INSTANCE_CHARACTERS],
+        **_said(event, at),
+    }
+
+
+def new_pod_event(event: PodEvent, at: datetime) -> dict[str, Any]:
+    """The Event object about a pod, to be counted when it happens again."""
+    return {
+        "metadata": {"name": event.name, "namespace": event.about.namespace},
+        "regarding": _regarding(event.about),
+        "reportingInstance": event.instance[:MOST_INSTANCE_CHARACTERS],
+        **_said(event, at),
+    }
+
+
+def event_series(count: int, at: datetime) -> dict[str, Any]:
+    """What changes of an Event that has happened again; the API server lets nothing else of it change.
+
+    Args:
+        count: how often it has happened, the first time included: at least 2.
+        at: when it happened last.
+    """
+    return {"series": {"count": count, "lastObservedTime": _micro_time(at)}}
+
+
+def _regarding(pod: PodReference) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Pod", "namespace": pod.namespace, "name": pod.name, "uid": pod.uid}
+
+
+def _said(event: NodeEvent | PodEvent, at: datetime) -> dict[str, Any]:
+    return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{name}-", "namespace": namespace},
         "eventTime": _micro_time(at),
         "reportingController": event.reporter,
-        "reportingInstance": name[:128],
         "action": event.action,
         "reason": event.reason,
-        "regarding": regarding,
         "note": _cut(event.note),
         "type": "Warning" if event.is_warning else "Normal",
     }

@@ -1,8 +1,11 @@
 """Keeps somebody up to date with all objects of one resource: list, watch, resume, and list again when lost."""
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
+from enum import StrEnum
 from typing import Any, Final, Protocol
 
 import structlog
@@ -29,6 +32,19 @@ def _untrimmed(obj: dict[str, Any]) -> dict[str, Any]:
     return obj
 
 
+class Restart(StrEnum):
+    """Why a watch was begun again."""
+
+    ENDED = "ended"
+    """The API server ended it after the time agreed: every few minutes, and a good sign."""
+    BROKEN = "broken"
+    """The connection broke after it had worked."""
+    EXPIRED = "expired"
+    """The API server no longer keeps the last version that was seen, so that everything is listed again."""
+    FAILED = "failed"
+    """The API server did not serve a list, or did not serve the watch at all."""
+
+
 class Handler(Protocol):
     """Whoever wants to know. Called in the order of the changes, never twice at the same time."""
 
@@ -51,7 +67,7 @@ class Reflector:
     Attributes:
         synced: whether the first list has been handed over.
         lists: how often everything was listed.
-        failures: how often a list or a watch failed.
+        restarts: how often a watch was begun again, by reason.
 
     Args:
         cluster: the API server.
@@ -63,6 +79,8 @@ class Reflector:
         is_optional: where the API server does not have the resource, or does not let us see it, there are none: then it
             is looked for again every `absent_seconds`.
         absent_seconds: as said.
+        clock: returns seconds that only grow.
+        since: the resource version of a list of which the handler has been told already; None: it is yet to be told.
     """
 
     def __init__(  # noqa: PLR0913  each names one thing in which resources differ
@@ -75,6 +93,8 @@ class Reflector:
         trim: Trim = _untrimmed,
         is_optional: bool = False,
         absent_seconds: float = ABSENT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        since: str | None = None,
     ) -> None:
         self._cluster = cluster
         self._resource = resource
@@ -83,10 +103,24 @@ class Reflector:
         self._trim = trim
         self._is_optional = is_optional
         self._absent_seconds = absent_seconds
-        self._version: str | None = None
-        self.synced = False
+        self._clock = clock
+        self._heard_at: float | None = None
+        self._version = since
+        self.synced = since is not None
         self.lists = 0
-        self.failures = 0
+        self.restarts: Counter[Restart] = Counter()
+
+    @property
+    def failures(self) -> int:
+        """How often a list or a watch failed."""
+        return self.restarts[Restart.BROKEN] + self.restarts[Restart.FAILED]
+
+    def silent_seconds(self) -> float | None:
+        """For how long the API server has not been heard of: no list, change, bookmark, nor end of a watch as agreed.
+
+        It is None before the first time. Where nothing changes, three minutes are no bad sign; see `SILENCE_SECONDS`.
+        """
+        return None if self._heard_at is None else self._clock() - self._heard_at
 
     async def run(self) -> None:
         """Work until cancelled. What the handler raises is a defect and ends the run."""
@@ -107,6 +141,7 @@ class Reflector:
                 await self._list()
             await self._watch()
         except ExpiredError:
+            self.restarts[Restart.EXPIRED] += 1
             _log.info("watch expired, listing again", resource=self._resource.name)
             self._version = None
         except ApiError as error:
@@ -116,6 +151,7 @@ class Reflector:
             self._version = None
             self._handler.replaced([])
             self.synced = True
+            self._heard_at = self._clock()
             await asyncio.sleep(self._absent_seconds)
 
     async def _list(self) -> None:
@@ -128,6 +164,7 @@ class Reflector:
         self._version = version
         self.lists += 1
         self.synced = True
+        self._heard_at = self._clock()
         _log.info("listed", resource=self._resource.name, objects=len(objects))
 
     async def _watch(self) -> None:
@@ -140,13 +177,17 @@ class Reflector:
             if self._version == resumed_from:
                 raise
             # It worked for a while, so it is worth an immediate new try; only a watch that never works has to pause.
-            self.failures += 1
+            self.restarts[Restart.BROKEN] += 1
             _log.info("watch broke, resuming", resource=self._resource.name, error=str(error))
+        else:
+            self.restarts[Restart.ENDED] += 1
+            self._heard_at = self._clock()
 
     async def _follow(self, version: str) -> None:
         events = self._cluster.watch(self._resource, version, field_selector=self._field_selector)
         async with aclosing(events):
             async for event in events:
+                self._heard_at = self._clock()
                 obj = event["object"]
                 match event["type"]:
                     case "ADDED" | "MODIFIED":
@@ -156,7 +197,7 @@ class Reflector:
                 self._version = obj["metadata"]["resourceVersion"]
 
     def _note_failure(self, state: RetryCallState) -> None:
-        self.failures += 1
+        self.restarts[Restart.FAILED] += 1
         _log.warning(
             "API server does not serve us, trying again",
             resource=self._resource.name,

@@ -19,12 +19,12 @@ from benchmarks.experiments.amaral_profiles import (
     minsky,
     published_jobs,
 )
-from benchmarks.simulation.allocators import lowest_gpus
-from benchmarks.simulation.cluster import AllocatorFactory, Cluster
-from benchmarks.simulation.engine import simulate
-from benchmarks.simulation.policies import POLICIES
-from benchmarks.simulation.speed import ACROSS_GBPS, REFERENCE_GBPS
 from gpu_topology.errors import SettingsError
+from simulator.allocators import lowest_gpus
+from simulator.cluster import AllocatorFactory, Cluster
+from simulator.engine import simulate
+from simulator.policies import POLICIES
+from simulator.speed import ACROSS_GBPS, REFERENCE_GBPS
 
 NODES: Final = 12
 REPEATED: Final = 10
@@ -62,7 +62,7 @@ class Calibration(NamedTuple):
     """How well the speed model fits what was measured across sockets.
 
     Attributes:
-        ratios: r of each program with two GPUs (benchmarks.simulation.speed).
+        ratios: r of each program with two GPUs (simulator.speed).
         error: the largest relative error of a predicted time.
         error_left_out: the same, of programs that were left out of the fit.
     """

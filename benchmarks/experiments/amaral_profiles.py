@@ -6,11 +6,11 @@ from itertools import product
 from typing import Final, NamedTuple
 
 from benchmarks.experiments.published import rows_of
-from benchmarks.simulation.cluster import Held
-from benchmarks.simulation.jobs import Job, pod_of
 from gpu_topology.links import PcieAncestor
 from gpu_topology.placement import gpus_of
 from gpu_topology.topology import Gpu, NodeTopology
+from simulator.cluster import Held
+from simulator.jobs import Job, pod_of
 
 GPUS: Final = 4
 _PER_SOCKET: Final = 2
@@ -107,7 +107,7 @@ class MeasuredRuntime:
         self._programs = programs
 
     def __call__(self, job: Job, held: Sequence[Held]) -> float:
-        """See `benchmarks.simulation.engine.Runtime`."""
+        """See `simulator.engine.Runtime`."""
         times = self._times[self._programs[job.name]]
         return times.within_s if times.across_s is None or in_one_socket(held[0]) else times.across_s
 

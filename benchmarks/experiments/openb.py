@@ -15,13 +15,13 @@ from rich.table import Table
 
 from benchmarks.experiments.openb_cluster import TRACES, Machines, draw, machines, whole_gpu_pods
 from benchmarks.experiments.openb_policies import BestFitOfAll, DotProduct, GradientDescent, Packing
-from benchmarks.kube_scheduler import Resources
-from benchmarks.simulation.allocators import lowest_gpus
-from benchmarks.simulation.cluster import AllocatorFactory, Cluster
-from benchmarks.simulation.engine import Policy
-from benchmarks.simulation.estimate import Estimate, estimate
-from benchmarks.simulation.jobs import pod_of
-from benchmarks.simulation.policies import POLICIES
+from simulator.allocators import lowest_gpus
+from simulator.cluster import AllocatorFactory, Cluster
+from simulator.engine import Policy
+from simulator.estimate import Estimate, estimate
+from simulator.jobs import pod_of
+from simulator.kube_scheduler import Resources
+from simulator.policies import POLICIES
 
 DEMAND: Final = 1.3
 """GPUs asked for, over GPUs that there are."""

@@ -7,9 +7,9 @@ from random import Random
 from typing import Final
 
 from benchmarks.experiments.published import rows_of
-from benchmarks.kube_scheduler import Resources
 from gpu_topology.links import PcieAncestor
 from gpu_topology.topology import Gpu, NodeTopology
+from simulator.kube_scheduler import Resources
 from topology_agent.profiles import load_machine
 
 TRACES: Final = {"default": "openb_pods.csv", "multigpu50": "openb_pods_multigpu50.csv"}

@@ -11,11 +11,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.kube_scheduler import Resources
-from benchmarks.simulation.cluster import Node
-from benchmarks.simulation.engine import Choice
-from benchmarks.simulation.policies.base import Unaware
 from gpu_topology.request import GpuRequest
+from simulator.cluster import Node
+from simulator.engine import Choice
+from simulator.kube_scheduler import Resources
+from simulator.policies.base import Unaware
 
 _Amounts: TypeAlias = NDArray[np.float64]
 

@@ -16,10 +16,10 @@ from typing import Final
 import numpy as np
 from rich.table import Table
 
-from benchmarks.simulation.cluster import Cluster, resources_of
-from benchmarks.simulation.jobs import pod_of
-from benchmarks.simulation.policies import POLICIES
 from gpu_topology.placement import LinkTables, tables_of
+from simulator.cluster import Cluster, resources_of
+from simulator.jobs import pod_of
+from simulator.policies import POLICIES
 from topology_agent.profiles import load_machine
 
 CLUSTERS: Final = (("dgx-1v",), ("dgx-1v", "pcie-8"), ("hgx-h100", "dgx-1v"), ("bridged-pairs-8", "a6000-pairs-8"))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from gpu_topology.placement import vendor
 from gpu_topology.placement.assess import Assessment, assess
+from gpu_topology.placement.fragmentation import fragmentation, fragmented
 from gpu_topology.placement.leftover import DEFAULT_DEMAND, Demand
 from gpu_topology.placement.masks import gpus_of, mask_of
 from gpu_topology.placement.models import WorthModels
@@ -33,6 +34,8 @@ __all__ = [
     "assess",
     "assess_with_slices",
     "every_set_keeps",
+    "fragmentation",
+    "fragmented",
     "gpus_of",
     "mask_of",
     "merits",

@@ -7,10 +7,10 @@ from benchmarks.experiments.mapa_machines import Job, Machine, job_lists, machin
 from benchmarks.experiments.mapa_policies import OURS, POLICIES
 from benchmarks.experiments.openb_cluster import Machines, draw, machines
 from benchmarks.experiments.published import rows_of
-from benchmarks.kube_scheduler import Resources
-from benchmarks.simulation.policies import OURS as OUR_POLICIES
 from gpu_topology.errors import SettingsError
 from gpu_topology.placement import mask_of
+from simulator.kube_scheduler import Resources
+from simulator.policies import OURS as OUR_POLICIES
 from tests.shared_data import shared
 from topology_agent.profiles import load_machine
 

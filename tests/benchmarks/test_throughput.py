@@ -5,10 +5,10 @@ import os
 import pytest
 
 from benchmarks import throughput
-from benchmarks.scheduler_config import SCHEDULER_CONFIG
 from benchmarks.throughput_quality import mean_bandwidth
 from benchmarks.throughput_testbed import Variant, pod_sizes, scheduler_configuration
 from benchmarks.throughput_time import cpu_seconds, extender_seconds, scheduler_seconds
+from tests.control_plane.stack import SCHEDULER_CONFIG
 
 PAGE = """
 # TYPE scheduler_scheduling_algorithm_duration_seconds histogram

@@ -42,6 +42,24 @@ def halves(name: str) -> dict[str, Any]:
     return node(name, bridged(4), held=[holder("a", [0]), holder("b", [2])])
 
 
+def test_nodes_whose_kubelet_offers_too_few_gpus_could_not_serve_a_pod_whatever_else_is_unknown() -> None:
+    """kube-scheduler counts these itself and never asks about them; what a DRA driver has, it counts elsewhere."""
+    ledger = ledger_of(bare_node("office", gpus=0), bare_node("silent", gpus=4), bare_node("large", gpus=8))
+    found = explained(ledger, pod(gpus=8))
+    assert found["short"] == [
+        {
+            "nodes": 1,
+            "examples": [name],
+            "kind": "too-few-free",
+            "reason": f"the kubelet offers {offered} GPUs, 8 asked for",
+        }
+        for name, offered in (("silent", 4), ("office", 0))
+    ]
+    assert [group["examples"] for group in found["able"]] == [["large"]]
+    ledger.serve_by_dra("gpu.example")
+    assert [group["examples"] for group in explained(ledger, pod(gpus=8))["able"]] == [["large"], ["office"]]
+
+
 def test_nodes_are_grouped_by_what_stands_in_the_way() -> None:
     """Those that were never asked about too."""
     ledger = ledger_of(

@@ -57,6 +57,7 @@ class Running:
         listening = self.logged("listening")
         self.scheme = urlsplit(listening["verbs"]).scheme
         self.verbs, self.probes = urlsplit(listening["verbs"]).netloc, urlsplit(listening["probes"]).netloc
+        self.page = urlsplit(listening["page"]).netloc if listening["page"] else None
 
     def logged(self, event: str) -> dict[str, Any]:
         """Wait for an event in the log."""
@@ -110,6 +111,23 @@ def test_it_lives_but_is_not_ready_while_the_api_server_is_away(extender: Runnin
     assert get(extender.verbs, "/metrics")[0] == 404
 
 
+def test_without_a_port_for_it_there_is_no_page(extender: Running) -> None:
+    assert extender.page is None
+    assert get(extender.verbs, "/")[0] == get(extender.probes, "/")[0] == 404
+
+
+def test_the_page_has_a_listener_of_its_own(kubeconfig: Path, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("correct-horse-battery")
+    running = Running(kubeconfig, ["--page-port", "0", "--page-token-file", str(token)])
+    with running.process:
+        assert running.page is not None
+        assert b"<title>GPU topology</title>" in get(running.page, "/")[1]
+        assert get(running.page, "/v1/cluster")[0] == 401
+        assert get(running.page, "/metrics")[0] == 404
+        running.process.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly(extender: Running, number: signal.Signals) -> None:
     extender.process.send_signal(number)
@@ -137,6 +155,8 @@ def test_a_request_in_flight_is_answered_before_the_end(extender: Running) -> No
     ("arguments", "message"),
     [
         (["--verbs-port", "99999"], "--verbs-port or GPU_SCHEDULER_VERBS_PORT is '99999'"),
+        (["--page-port", "0"], "--page-port takes --page-token-file too: nobody sees the page without a token"),
+        (["--page-token-file", "no-such-file"], "--page-token-file or GPU_SCHEDULER_PAGE_TOKEN_FILE is 'no-such-file'"),
         (["--colour", "green"], "unrecognized arguments: --colour green"),
         (["--kubeconfig", "no-such-file"], "--kubeconfig or GPU_SCHEDULER_KUBECONFIG is 'no-such-file'"),
     ],

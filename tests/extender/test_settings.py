@@ -21,6 +21,8 @@ def test_without_any_setting_only_the_probes_are_reachable_from_outside() -> Non
     assert settings.probes_host.is_unspecified
     assert (settings.verbs_port, settings.probes_port) == (8888, 8889)
     assert (settings.max_candidates, settings.max_candidates_with_preferences) == (20, 100)
+    assert (settings.page_port, settings.page_token_file) == (None, None)
+    assert settings.page_host.is_loopback
 
 
 def test_options_are_read(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+import structlog
 
 from gputopo.__main__ import main
 
@@ -42,8 +43,10 @@ def gputopo(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[
         content = stdin.encode() if isinstance(stdin, str) else stdin
         monkeypatch.setattr(sys, "argv", ["gputopo", *map(str, arguments)])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        logging = structlog.get_config()
         with pytest.raises(SystemExit) as end:
             main()
+        structlog.configure(**logging)
         output, errors = capfdbinary.readouterr()
         return Outcome(int(end.value.code or 0), output.decode(), errors.decode())
 

@@ -1,10 +1,6 @@
 """`gputopo explain` against something that answers as an extender does."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import orjson
 import pytest
@@ -15,32 +11,10 @@ from extender.ledger import Ledger
 from extender.service import Service
 from tests.extender.builders import bare_node, bridged, holder, node, pod, switched
 from tests.extender.test_dra import claimed
+from tests.gputopo.answering import answering
 from tests.gputopo.conftest import Command
 
 TROUBLESHOOTING = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
-
-
-@contextmanager
-def answering(status: int, body: bytes) -> Iterator[tuple[str, list[str]]]:
-    """A server that gives this answer to everything; its URL, and the paths that it was asked for."""
-    paths: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            paths.append(self.path)
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Keep standard error for the command."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        serving = Thread(target=server.serve_forever)
-        serving.start()
-        yield f"http://127.0.0.1:{server.server_port}", paths
-        server.shutdown()
-        serving.join()
 
 
 def explanation(ledger: Ledger, **asking: object) -> bytes:
@@ -127,30 +101,31 @@ def test_a_program_reads_the_document_itself(gputopo: Command, halves: Ledger) -
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "sentence"),
+    ("status", "body", "sentence", "ends"),
     [
-        (404, orjson.dumps({"detail": unexplained("a/b")}), "the extender remembers no question about a/b. Either its"),
-        (503, b'{"detail": "the extender is still waiting for pods"}', "the extender is still waiting for pods"),
-        (500, b"{}", "answered 500"),
-        (200, b"<html>", "its answer is not JSON"),
-        (200, b"[]", "its answer is not an object"),
+        (404, orjson.dumps({"detail": unexplained("a/b")}), "the extender remembers no question about a/b. Either", 1),
+        (503, b'{"detail": "the extender is still waiting for pods"}', "the extender is still waiting for pods", 2),
+        (500, b"{}", "answered 500", 2),
+        (200, b"<html>", "its answer is not JSON", 2),
+        (200, b"[]", "its answer is not an object", 2),
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_what_is_no_explanation_is_one_sentence_and_status_1(
-    gputopo: Command, status: int, body: bytes, sentence: str
+def test_what_is_no_explanation_is_one_sentence(
+    gputopo: Command, status: int, body: bytes, sentence: str, ends: int
 ) -> None:
+    """With status 1 where there is none, and 2 where there is nobody to ask."""
     with answering(status, body) as (url, _):
         outcome = gputopo("explain", "a/b", "--url", url)
-    assert (outcome.status, outcome.output) == (1, "")
+    assert (outcome.status, outcome.output) == (ends, "")
     assert sentence in outcome.errors
     assert len(outcome.errors.splitlines()) == 1
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nowhere", "http://[", "ftp://127.0.0.1"])
-def test_an_extender_that_cannot_be_reached_is_one_sentence_and_status_1(gputopo: Command, url: str) -> None:
+def test_an_extender_that_cannot_be_reached_is_one_sentence_and_status_2(gputopo: Command, url: str) -> None:
     outcome = gputopo("explain", "a/b", "--url", url)
-    assert (outcome.status, outcome.output) == (1, "")
+    assert (outcome.status, outcome.output) == (2, "")
     assert outcome.errors.startswith(f"gputopo: the extender at {url} cannot be asked: ")
     assert len(outcome.errors.splitlines()) == 1
 
@@ -166,6 +141,24 @@ def test_a_name_cannot_lead_to_another_page(gputopo: Command) -> None:
     with answering(404, b'{"detail": "no"}') as (url, paths):
         gputopo("explain", "a/b?c#d", "--url", url)
     assert paths == ["/v1/explain/a/b%3Fc%23d"]
+
+
+def test_a_pod_of_another_scheduler_is_told_who_heeds_its_wishes(gputopo: Command, halves: Ledger) -> None:
+    """And nothing that anybody says can colour the terminal or begin a line of its own."""
+    spoken = {"scheduler": "default-scheduler", "said": "0/6 nodes\n\x1b[31m. preemption: 0/6 nodes"}
+    answer = orjson.dumps({**orjson.loads(explanation(halves, gpus=2)), **spoken})
+    with answering(200, answer) as (url, _):
+        lines = gputopo("explain", "team/trainer", "--url", url).output.splitlines()
+    assert lines[-3:] == [
+        "its schedulerName is default-scheduler: what is said here of wishes and links, only gpu-scheduler heeds",
+        r"what default-scheduler says of it: 0/6 nodes\n\x1b[31m",
+        "what the extender answered last, it alone knows: ask it with --url",
+    ]
+
+
+def test_an_error_of_the_extender_stays_one_harmless_line(gputopo: Command) -> None:
+    with answering(404, orjson.dumps({"detail": "no\n\x1b[31m"})) as (url, _):
+        assert gputopo("explain", "a/b", "--url", url).errors == "gputopo: no\\n\\x1b[31m\n"
 
 
 @pytest.mark.parametrize("word", ["gputopo explain", "a higher priority does not help"])

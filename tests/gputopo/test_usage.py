@@ -11,6 +11,7 @@ from tests.gputopo.conftest import Command
 from tests.gputopo.dumps import PAIRS
 
 GPUTOPO = [sys.executable, "-m", "gputopo"]
+COMMANDS = ["parse", "show", "place", "predict", "nodes", "node", "pods", "top", "explain", "simulate"]
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,24 @@ GPUTOPO = [sys.executable, "-m", "gputopo"]
         ["predict", "-"],
         ["predict", "--batch", "--product", "Tesla V100"],
         ["predict", "-", "--gpus", "2", "--require", "nvlink"],
+        ["simulate", "--jobs", "itp"],
+        ["simulate", "--nodes", "a.yaml"],
+        ["simulate", "--nodes", "a.yaml", "--cluster", "--jobs", "itp"],
+        ["simulate", "--nodes", "a.yaml", "--jobs", "itp", "--trace", "b.csv"],
+        ["simulate", "--nodes", "a.yaml", "--kubeconfig", __file__, "--jobs", "itp"],
+        ["simulate", "--cluster", "--kubeconfig", "absent", "--jobs", "itp"],
+        ["simulate", "--nodes", "a.yaml", "--jobs", "itp", "--loads", "0.5;0.7"],
+        ["simulate", "--nodes", "a.yaml", "--jobs", "itp", "--loads", "0.5,0"],
+        ["simulate", "--nodes", "a.yaml", "--jobs", "itp", "--loads", "nan"],
+        ["simulate", "--nodes", "a.yaml", "--jobs", "itp", "--seeds", "0"],
+        ["nodes", "--url", "http://127.0.0.1:1", "--context", "elsewhere"],
+        ["nodes", "--links", "string"],
+        ["nodes", "--free", "0"],
+        ["nodes", "--sort", "chance"],
+        ["node"],
+        ["pods", "--pending", "--node", "a"],
+        ["top", "--every", "0.1"],
+        ["top", "--by", "rack"],
     ],
     ids=" ".join,
 )
@@ -89,12 +108,10 @@ def test_without_a_command_the_help_lists_them(gputopo: Command) -> None:
     outcome = gputopo()
 
     assert outcome.status == 2
-    assert all(
-        command in outcome.output + outcome.errors for command in ("parse", "show", "place", "predict", "explain")
-    )
+    assert all(command in outcome.output + outcome.errors for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["parse", "show", "place", "predict", "explain"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_and_has_json(gputopo: Command, command: str) -> None:
     outcome = gputopo(command, "--help")
 

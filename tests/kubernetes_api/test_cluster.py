@@ -82,6 +82,18 @@ async def test_a_reflector_tells_what_exists_and_what_changes(control_plane: Con
         assert reflector.lists == 1
 
 
+async def test_who_has_listed_already_is_told_of_later_changes_alone(control_plane: ControlPlane) -> None:
+    """Nothing is listed twice."""
+    control_plane.client.create(node("before"))
+    async with await Cluster.connect(control_plane.kubeconfig()) as cluster:
+        async for _, listed in cluster.pages(Resource.NODES):
+            version = listed
+    async with reflected(control_plane, Resource.NODES, since=version) as (mirror, reflector):
+        control_plane.client.create(node("after"))
+        await mirror.until_names_are("after")
+        assert (reflector.synced, reflector.lists) == (True, 0)
+
+
 async def test_a_field_selector_keeps_others_out(control_plane: ControlPlane) -> None:
     """Only pods that are bound are of interest to the books."""
     control_plane.client.create(pod("pending"))

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
-from kubernetes_api import Cluster, Reflector, Resource
+from kubernetes_api import Cluster, Reflector, Resource, Restart
 from kubernetes_api import cluster as cluster_module
 from kubernetes_api.errors import ExpiredError
 from tests.control_plane.cluster import ControlPlane
@@ -145,6 +145,9 @@ async def test_a_broken_watch_is_resumed_without_a_new_list_and_misses_nothing(
         await mirror.until_names_are("kept", "seen", "missed")
     assert reflector.lists == 1
     assert mirror.changes == ["seen", "missed"]
+    assert reflector.restarts[Restart.BROKEN] == 1
+    assert reflector.restarts[Restart.FAILED] >= 1
+    assert not reflector.restarts[Restart.EXPIRED]
 
 
 async def test_after_an_expired_version_everything_is_listed_again(tmp_path: Path) -> None:
@@ -170,7 +173,7 @@ async def test_after_an_expired_version_everything_is_listed_again(tmp_path: Pat
                 await first_change(control_plane, seen)
             proxy.accepts = True
             await mirror.until_names_are("kept")
-            assert reflector.lists == 2
+            assert (reflector.lists, reflector.restarts[Restart.EXPIRED]) == (2, 1)
             await asyncio.to_thread(client.create, node("after"))
             await mirror.until_names_are("kept", "after")
 

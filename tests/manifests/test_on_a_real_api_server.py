@@ -10,7 +10,7 @@ import pytest
 
 from extender.failing import REPORTER
 from gpu_topology.contract import STATE_ANNOTATION
-from kubernetes_api import Cluster, NodeEvent, Resource
+from kubernetes_api import Cluster, NodeEvent, PodEvent, PodReference, Resource
 from tests.control_plane import objects
 from tests.control_plane.client import Client
 from tests.control_plane.cluster import ControlPlane
@@ -210,6 +210,28 @@ async def test_the_extender_may_say_that_a_node_is_left_out(control_plane: Contr
         await cluster.create_event(NODE, event)
 
 
+@pytest.mark.parametrize("namespace", ["default", "gpu-scheduler"])
+async def test_the_extender_may_say_of_a_pod_anywhere_that_it_waits_and_say_so_again(
+    control_plane: ControlPlane,
+    kubectl: Kubectl,  # noqa: ARG001  makes the accounts
+    namespace: str,
+) -> None:
+    """In the namespace of the pod."""
+    event = PodEvent(
+        f"{POD}.0123",
+        PodReference(namespace, POD, "uid"),
+        "WaitsForGpus",
+        "Filtering",
+        "It waits.",
+        False,
+        REPORTER,
+        "replica-0",
+    )
+    async with await Cluster.connect(control_plane.service_account_kubeconfig("gpu-scheduler", "extender")) as cluster:
+        await cluster.create_pod_event(event)
+        await cluster.repeat_pod_event(event, 2)
+
+
 def may_follow(connection: httpx.Client, resource: str, selector: str) -> None:
     """List and watch a resource: of the core group by its name, of another by its path."""
     query = {"fieldSelector": selector, "timeoutSeconds": "1"}
@@ -233,8 +255,8 @@ def may_follow(connection: httpx.Client, resource: str, selector: str) -> None:
         ("GET", "/api/v1/secrets"),
         ("GET", "/apis/coordination.k8s.io/v1/namespaces/gpu-scheduler/leases/gpu-scheduler"),
         ("GET", "/apis/events.k8s.io/v1/namespaces/default/events"),
-        ("PATCH", "/apis/events.k8s.io/v1/namespaces/default/events/another"),
-        ("POST", "/apis/events.k8s.io/v1/namespaces/gpu-scheduler/events"),
+        ("DELETE", "/apis/events.k8s.io/v1/namespaces/default/events/another"),
+        ("POST", "/api/v1/namespaces/default/events"),
         ("GET", "/apis/resource.k8s.io/v1/deviceclasses/gpu.nvidia.com"),
         ("GET", "/apis/resource.k8s.io/v1/resourceclaims"),
         ("GET", "/apis/resource.k8s.io/v1/resourceslices"),
