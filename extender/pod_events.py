@@ -23,14 +23,14 @@ from kubernetes_api import ApiError, ConflictError, NotFoundError, PodEvent, Pod
 
 SERIES_INTERVAL: Final = timedelta(minutes=1)
 """Between two writes of the same event of the same pod."""
-MOST_PER_SECOND: Final = 20
-"""Events written: a fifth of those that a kube-scheduler writes itself that binds 100 pods a second. Each takes 0.7 ms
-of CPU time here (`kubernetes_api.Cluster` to a server on loopback, without TLS), all of them 1.5 % of one CPU."""
-MOST_WAITING: Final = 1000
+MOST_PER_SECOND: Final = 10
+"""Events written: a tenth of those that a kube-scheduler writes itself that binds 100 pods a second. Each takes 0.7 ms
+of CPU time here (`kubernetes_api.Cluster` to a server on loopback, without TLS), all of them 0.7 % of one CPU."""
+MOST_WAITING: Final = 500
 """Events that wait to be written: for 50 seconds, after which they would be old news."""
 MOST_SERIES: Final = 1000
 """Events that are remembered, so that they are counted when they happen again."""
-MOST_DOUBLINGS: Final = 9
+MOST_DOUBLINGS: Final = 8
 """Of the pause between two writes while the API server takes none: up to half a minute."""
 _LONGEST_POD_NAME: Final = 200
 """Characters of a pod's name in the name of its event, which may have 253."""

@@ -1,6 +1,7 @@
 """The component `gpu-loss-eviction` on a real kube-apiserver: the extender may evict, say so, and no more than that."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,10 @@ async def test_the_extender_evicts_a_pod_and_says_so_on_it(cluster: ControlPlane
 
 
 async def test_the_extender_sees_the_schedulers_lease_and_the_agents_ones(cluster: ControlPlane) -> None:
-    """Not found is an answer; forbidden would be none. No other lease is its business."""
+    """Not found is an answer, forbidden would be none. No other lease is its business."""
     async with await Cluster.connect(cluster.service_account_kubeconfig("gpu-scheduler", "extender")) as extender:
         for namespace, name in (("gpu-scheduler", "gpu-scheduler"), ("gpu-topology-agent", "any-node")):
-            with pytest.raises(NotFoundError):
+            with suppress(NotFoundError):
                 await extender.get_lease(namespace, name)
         for namespace, name in (("gpu-scheduler", "another"), ("kube-system", "kube-scheduler")):
             with pytest.raises(ApiError, match="forbidden"):
