@@ -83,7 +83,7 @@ def _no_variables() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("prefix", PROGRAMS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data(), value=VALUES)
 def test_an_option_of_any_value_is_taken_or_refused_in_one_line(prefix: str, data: st.DataObject, value: str) -> None:
     model, read, needed = PROGRAMS[prefix]
@@ -92,7 +92,7 @@ def test_an_option_of_any_value_is_taken_or_refused_in_one_line(prefix: str, dat
 
 
 @pytest.mark.parametrize("prefix", PROGRAMS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data(), value=VALUES)
 def test_a_variable_of_any_value_is_taken_or_refused_in_one_line(prefix: str, data: st.DataObject, value: str) -> None:
     model, read, needed = PROGRAMS[prefix]
@@ -103,7 +103,7 @@ def test_a_variable_of_any_value_is_taken_or_refused_in_one_line(prefix: str, da
 
 
 @pytest.mark.parametrize("prefix", PROGRAMS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(arguments=st.lists(VALUES, max_size=4))
 def test_any_command_line_is_taken_or_refused_in_one_line(prefix: str, arguments: list[str]) -> None:
     check(PROGRAMS[prefix][1], arguments)

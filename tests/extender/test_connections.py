@@ -21,7 +21,7 @@ from tests.extender.test_process import KUBECONFIG, REQUEST, Running, get, start
 from tests.extender.test_transport import connected
 
 MIB: Final = 2**20
-SECONDS: Final = 1.0
+SECONDS: Final = 0.5
 CONNECTIONS: Final = 20
 SHORTENED = f"""
 import sys
@@ -79,7 +79,7 @@ def test_a_request_that_does_not_end_is_answered_with_408(extender: Running, beg
         connection.sendall(beginning)
         answer = rest(connection)
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-    assert answer.endswith(b"\r\n\r\nthe request did not arrive within 1 seconds")
+    assert answer.endswith(b"\r\n\r\nthe request did not arrive within 0.5 seconds")
 
 
 @pytest.mark.parametrize("before", [b"", HEAD + LENGTH + REQUEST], ids=["first", "second"])
