@@ -16,8 +16,8 @@ REQUEST_SECONDS: Final = 10.0
 is 2 seconds as shipped."""
 HEAD_BYTES: Final = 64 * 1024
 """The most of a request's head that is read after its first piece. kube-scheduler's are below 300 bytes."""
-MOST_CONNECTIONS: Final = 400
-"""To one listener at the same time. Two listeners and the watches stay below 1,024 file descriptors, which is the
+MOST_CONNECTIONS: Final = 250
+"""To one listener at the same time. Three listeners and the watches stay below 1,024 file descriptors, which is the
 smallest limit that a process usually has."""
 
 _TOO_MANY: Final = "too many connections, and none of them waits for its client"

@@ -121,6 +121,8 @@ OPENAPI: Final[Schema] = {
         "/prioritize": _verb(ASKED, PRIORITIES),
         "/preempt": _verb(PREEMPTION, VICTIMS),
         "/bind": _verb(BINDING, BOUND),
+        "/v1/cluster": _page(status_200=_answer({"type": "object"}), status_503=_answer(DETAIL)),
+        "/v1/pods": _page(status_200=_answer({}), status_503=_answer(DETAIL)),
         "/v1/nodes/{name}": _page("name", status_200=_answer({"type": "object"}), status_404=_answer(DETAIL)),
         "/v1/explain/{namespace}/{pod}": _page(
             "namespace",
