@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 LOCK := requirements-dev.lock
+RUN_TIME_LOCK := requirements.lock
+SBOM := build/sbom.cdx.json
 
 .DEFAULT_GOAL := help
 
@@ -54,9 +56,20 @@ docs: install ## The documentation as a site, in build/site.
 	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict
 
 .PHONY: lock
-lock: install ## Bring the lock file up to date with pyproject.toml. Hashes only: no registry is named.
+lock: install ## Bring the lock files up to date with pyproject.toml. Hashes only: no registry is named.
 	$(RUN) pip install --quiet uv
 	$(RUN) uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --quiet --output-file $(LOCK)
+	$(RUN) uv pip compile pyproject.toml --constraint $(LOCK) --universal --python-version 3.11 --generate-hashes --no-header --quiet --output-file $(RUN_TIME_LOCK)
+
+.PHONY: sbom
+sbom: install ## Write the software bill of materials of what the images install, CycloneDX JSON, into build/.
+	mkdir -p $(dir $(SBOM))
+	$(RUN) cyclonedx_py requirements $(RUN_TIME_LOCK) --pyproject pyproject.toml --output-reproducible --output-format JSON --output-file $(SBOM)
+
+.PHONY: audit
+audit: install ## Look for known vulnerabilities in what the images install. Needs PyPI's list of them.
+	$(RUN) pip install --quiet pip-audit
+	$(RUN) pip_audit --disable-pip --require-hashes --requirement $(RUN_TIME_LOCK)
 
 .PHONY: protos
 protos: install ## Generate the gRPC stubs of the kubelet's API again.

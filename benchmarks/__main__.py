@@ -17,6 +17,7 @@ from benchmarks import demo as demonstration
 from benchmarks import demo_cluster as cluster_demonstration
 from benchmarks import enforcement as enforced
 from benchmarks import latency as latencies
+from benchmarks import load as loads
 from benchmarks import memory as memories
 from benchmarks import placement as placements
 from benchmarks import publishing as published
@@ -67,6 +68,21 @@ def latency(
     """p50 and p99 of filter and prioritize over HTTP, beside a Go extender without any policy."""
     figures = latencies.measure(sizes or latencies.SIZES, calls)
     _console(as_json=as_json).print(latencies.table(figures))
+    _finish(figures, as_json=as_json)
+
+
+@app.command()
+def load(
+    *,
+    seconds: Annotated[int, typer.Option(min=1, help="How long.")] = loads.SECONDS,
+    nodes: Annotated[int, typer.Option(min=1, help="Number of nodes.")] = loads.NODES,
+    pods: Annotated[int, typer.Option(min=0, help="Pods that are bound.")] = loads.PODS,
+    gpu_pods: Annotated[int, typer.Option(min=0, help="How many of them have a GPU.")] = loads.GPU_PODS,
+    as_json: Json = False,
+) -> None:
+    """Latency from the due time, errors and memory under fifty requests a second, while the cluster changes."""
+    figures = loads.measure(seconds, nodes, pods, gpu_pods)
+    _console(as_json=as_json).print(loads.table(figures))
     _finish(figures, as_json=as_json)
 
 

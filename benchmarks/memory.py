@@ -53,28 +53,30 @@ def measure(nodes: int = NODES, pods: int = PODS, gpu_pods: int = GPU_PODS, chan
         folder = Path(name)
         api_port, verbs_port, probes_port = free_ports(3)
         api, verbs, probes = (f"http://{LOOPBACK}:{port}" for port in (api_port, verbs_port, probes_port))
-        api_server = _api_server(folder, api_port, (nodes, pods, gpu_pods))
-        extender = _extender(folder, _kubeconfig(folder, api_port), verbs_port, probes_port)
-        with api_server, httpx.Client(trust_env=False, timeout=READY_SECONDS) as client:
+        served = extender(folder, kubeconfig(folder, api_port), verbs_port, probes_port)
+        with (
+            api_server(folder, api_port, (nodes, pods, gpu_pods)),
+            httpx.Client(trust_env=False, timeout=READY_SECONDS) as client,
+        ):
             started = time.monotonic()
-            with extender:
+            with served:
                 sync_seconds = time.monotonic() - started
-                _check_known(client, probes, nodes)
+                check_known(client, probes, nodes)
                 _ask(client, verbs, nodes)
-                resident = _memory_mib(extender.pid, "VmRSS")
+                resident = memory_mib(served.pid, "VmRSS")
                 _change(client, api, verbs, changes)
-                _check_known(client, probes, nodes)
+                check_known(client, probes, nodes)
                 _ask(client, verbs, nodes)
-                after_churn = _memory_mib(extender.pid, "VmRSS")
+                after_churn = memory_mib(served.pid, "VmRSS")
                 client.post(f"{api}/expiration").raise_for_status()
                 _change(client, api, verbs, 0)
-                _check_known(client, probes, nodes)
+                check_known(client, probes, nodes)
                 return {
                     "nodes": nodes,
                     "pods": pods,
                     "gpu_pods": gpu_pods,
                     "resident_mib": resident,
-                    "peak_mib": _memory_mib(extender.pid, "VmHWM"),
+                    "peak_mib": memory_mib(served.pid, "VmHWM"),
                     "sync_seconds": round(sync_seconds, 1),
                     "resident_after_churn_mib": after_churn,
                 }
@@ -89,20 +91,23 @@ def table(figures: Figures) -> Table:
     return result
 
 
-def _api_server(folder: Path, port: int, sizes: tuple[int, int, int]) -> ChildProcess:
+def api_server(folder: Path, port: int, sizes: tuple[int, int, int]) -> ChildProcess:
+    """An API server of a cluster with so many nodes, pods, and pods with GPUs; not started yet."""
     command = [sys.executable, "-m", "benchmarks.memory_api_server", str(port), *map(str, sizes)]
     ready = _probe(f"http://{LOOPBACK}:{port}/readyz")
     return ChildProcess("API server", command, log=folder / "api.log", ready=ready, ready_within=READY_SECONDS)
 
 
-def _extender(folder: Path, kubeconfig: Path, verbs_port: int, probes_port: int) -> ChildProcess:
+def extender(folder: Path, kubeconfig: Path, verbs_port: int, probes_port: int) -> ChildProcess:
+    """An extender with its default settings; not started yet."""
     listening = ["--verbs-port", str(verbs_port), "--probes-host", LOOPBACK, "--probes-port", str(probes_port)]
     command = [sys.executable, "-m", "extender", "--kubeconfig", str(kubeconfig), *listening]
     ready = _probe(f"http://{LOOPBACK}:{probes_port}/readyz")
     return ChildProcess("extender", command, log=folder / "extender.log", ready=ready, ready_within=READY_SECONDS)
 
 
-def _kubeconfig(folder: Path, port: int) -> Path:
+def kubeconfig(folder: Path, port: int) -> Path:
+    """A file that leads to the API server at a port of loopback."""
     path = folder / "kubeconfig"
     document = {
         "apiVersion": "v1",
@@ -135,7 +140,8 @@ def _ask(client: httpx.Client, verbs: str, nodes: int) -> None:
             client.post(f"{verbs}/{verb}", json=body).raise_for_status()
 
 
-def _check_known(client: httpx.Client, probes: str, nodes: int) -> None:
+def check_known(client: httpx.Client, probes: str, nodes: int) -> None:
+    """Raise `ProcessError` unless the books know so many nodes."""
     metrics = client.get(f"{probes}/metrics").raise_for_status().text
     known = sum(
         sample.value
@@ -167,8 +173,8 @@ def _wait(condition: Callable[[], bool]) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _memory_mib(pid: int, field: str) -> float:
-    """A field of `/proc/<pid>/status` that is in KiB."""
+def memory_mib(pid: int, field: str) -> float:
+    """A field of `/proc/<pid>/status` that is in KiB, in MiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     kib = next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
     return round(kib / 1024, 1)

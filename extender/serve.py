@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from extender.app import create_page_app, create_probes_app, create_verbs_app
 from extender.bind import Binder
+from extender.connections import KEEP_ALIVE_SECONDS
 from extender.dra import DeviceClasses
 from extender.evicting import Evictor
 from extender.failing import Departures, FailingNodes
@@ -37,9 +38,6 @@ from gpu_topology.errors import SettingsError
 from gpu_topology.placement import WorthModels
 from kubernetes_api import Cluster, Handler, Reflector, Resource
 
-KEEP_ALIVE_SECONDS: Final = 120
-"""How long an idle connection is kept: longer than the 90 s for which kube-scheduler's Go client keeps its own, so that
-no request meets a connection that is just being closed."""
 SHUTDOWN_SECONDS: Final = 10
 """How long requests in flight may take to finish after SIGTERM; each takes milliseconds."""
 
@@ -220,6 +218,7 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=OnePieceProtocol,
+                ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -162,7 +162,9 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     try:
         return CliApp.run(Settings, cli_args=list(arguments), cli_exit_on_error=False)
     except CommandLineError as error:
-        raise SettingsError(str(error)) from error
+        raise SettingsError(" ".join(str(error).split())) from error
+    except OSError as error:  # of a name that no file can have
+        raise SettingsError(f"{str(error.filename)[:80]!r} cannot be looked at: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if not first["loc"]:  # several settings do not go together

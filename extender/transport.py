@@ -3,11 +3,11 @@
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from extender.connections import LimitedProtocol
 
 
-class OnePieceProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, except that head and body of an answer are sent together.
+class OnePieceProtocol(LimitedProtocol):
+    """uvicorn's HTTP protocol with our limits, except that head and body of an answer are sent together.
 
     Sent one after the other they are two system calls and two packets. The first one wakes kube-scheduler, which takes
     the CPU only to find that the body is still missing.

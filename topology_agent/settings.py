@@ -175,3 +175,5 @@ def load_settings(arguments: Sequence[str]) -> Settings:
         raise SettingsError(option + first["msg"].removeprefix("Value error, ")) from error
     except UnusableSettings as error:
         raise SettingsError(" ".join(str(error).split())) from error
+    except OSError as error:  # of a name that no file can have
+        raise SettingsError(f"{str(error.filename)[:80]!r} cannot be looked at: {error.strerror}") from error

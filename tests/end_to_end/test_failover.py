@@ -1,4 +1,4 @@
-"""Two schedulers, each with an extender of its own: one leads, the other takes over when both of its processes die."""
+"""Two schedulers, each with an extender of its own: one leads, the other takes over when the first dies or ends."""
 
 import re
 from collections import Counter
@@ -46,6 +46,11 @@ class Replica:
         """Both processes, at once."""
         self.scheduler.kill()
         self.extender.process.kill()
+
+    def stop(self) -> None:
+        """As a kubelet ends the pod: the scheduler first, then the extender, which is its sidecar."""
+        self.scheduler.stop()
+        self.extender.process.stop()
 
     def books(self, names: list[str]) -> dict[str, Any]:
         """What the extender knows of these nodes."""
@@ -135,3 +140,30 @@ def test_the_standby_takes_over_with_warm_books(control_plane: ControlPlane, cli
         )
         assert set(held.values()) == {1}
         assert held.total() == 2 * (4 + 2 + 1) + 4 * 2
+
+
+def test_a_rolling_update_loses_no_pod(control_plane: ControlPlane, client: Client, tmp_path: Path) -> None:
+    """Each replica is told to end once its successor is ready, while pods wait; it ends by itself and in good order."""
+    machines = fleet(tmp_path, [{"name": machine, "machine": machine} for machine in MACHINES])
+    for name, topology in load_fleet(machines).items():
+        client.create(node(name, gpus=len(topology), cpu="128", memory="1024Gi"))
+    with ExitStack() as running:
+        running.enter_context(agents(control_plane, machines, Allocation.BEST))
+        old = [running.enter_context(replica(control_plane, f"old-{number}")) for number in range(2)]
+        wait_for_a_leader(client)
+        new = []
+        for number, replaced in enumerate(old):
+            new.append(running.enter_context(replica(control_plane, f"new-{number}")))
+            for pair in range(4):
+                client.create(pod(f"pair-{number}-{pair}", gpus=2, cpu="8", scheduler_name="gpu-scheduler"))
+            replaced.stop()
+            assert '"stopped"' in replaced.extender.process.log_tail(1)
+            for pair in range(4):
+                client.wait_for("Pod", f"pair-{number}-{pair}", is_bound)
+        observer = Observer(client, new[0])
+        observer.wait_for_all_holders(client.list("Pod"))
+        held = Counter(
+            (name, gpu) for name, state in observer.states().items() for holder in state.held for gpu in holder.gpus
+        )
+    assert set(held.values()) == {1}
+    assert held.total() == 2 * 4 * 2

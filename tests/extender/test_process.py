@@ -42,10 +42,10 @@ def kubeconfig(tmp_path: Path) -> Path:
 class Running:
     """An extender in a process of its own, on free ports of loopback."""
 
-    def __init__(self, kubeconfig: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(self, kubeconfig: Path, arguments: Sequence[str] = (), program: Sequence[str] = COMMAND) -> None:
         self.process = subprocess.Popen(
             [
-                *COMMAND,
+                *program,
                 *("--kubeconfig", str(kubeconfig)),
                 *("--verbs-port", "0", "--probes-host", "127.0.0.1", "--probes-port", "0"),
                 *arguments,
@@ -75,9 +75,9 @@ class Running:
 
 
 @contextmanager
-def started(kubeconfig: Path, arguments: Sequence[str] = ()) -> Iterator[Running]:
+def started(kubeconfig: Path, arguments: Sequence[str] = (), program: Sequence[str] = COMMAND) -> Iterator[Running]:
     """A running extender, which is killed at the end unless it has ended by then."""
-    running = Running(kubeconfig, arguments)
+    running = Running(kubeconfig, arguments, program)
     with running.process:
         try:
             yield running

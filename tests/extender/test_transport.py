@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from benchmarks.served_extender import configuration
@@ -40,11 +41,14 @@ class Wire(asyncio.Transport):
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[OnePieceProtocol, Wire]]:
-    """A protocol that serves the extender on a wire that we can see."""
+async def connected(
+    app: ASGIApp | None = None, state: ServerState | None = None
+) -> AsyncIterator[tuple[OnePieceProtocol, Wire]]:
+    """A protocol that serves the extender, or another app, on a wire that we can see."""
     config = configuration(Service(Ledger()))
     config.load()
-    protocol, wire = OnePieceProtocol(config, ServerState(), {}), Wire()
+    config.loaded_app = app or config.loaded_app
+    protocol, wire = OnePieceProtocol(config, state or ServerState(), {}), Wire()
     protocol.connection_made(wire)
     yield protocol, wire
     protocol.connection_lost(None)

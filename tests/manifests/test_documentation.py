@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from extender import gpu_loss
+from extender import connections, gpu_loss
 from extender.failures import MEMORY, MOST_DOUBLINGS, MOST_SHARE, OWNER_NODES, WINDOW, Standing
 from extender.filter import FAILING_NODE, PODS_ON_THEIR_WAY, TOPOLOGY_UNKNOWN
 from extender.outcomes import START_WINDOW, FailureReason
 from extender.reports import Knowledge
+from extender.serve import SHUTDOWN_SECONDS
 from extender.settings import Settings
 from gpu_topology import assignment, contract, cordon, request
 from gpu_topology.assignment import decode_assignment, encode_assignment
@@ -126,6 +127,16 @@ def test_what_keeps_evictions_from_doing_harm_is_documented() -> None:
     assert f"up to {gpu_loss.LONGEST_PAUSE.seconds // 60} minutes, {gpu_loss.MOST_TRIES} times in all" in text
     assert gpu_loss.MOST_SHARE == 1 / 5
     assert all(f"| `{outcome}` |" in text for outcome in gpu_loss.Outcome)
+
+
+def test_the_documented_limits_are_those_of_the_connections() -> None:
+    text = " ".join((DOCS / "limits-and-load.md").read_text().split())
+    assert f"arrives within {connections.REQUEST_SECONDS:.0f} seconds" in text
+    assert f"its head has {connections.HEAD_BYTES // 1024} KiB" in text
+    assert f"idle for {connections.KEEP_ALIVE_SECONDS} seconds" in text
+    assert f"| {connections.MOST_CONNECTIONS} connections to a listener |" in text
+    assert f"for {SHUTDOWN_SECONDS} seconds at most" in text
+    assert f"{Settings().max_request_mib} MiB at most (`--max-request-mib`)" in text
 
 
 def test_the_documented_weight_and_number_of_candidates_are_the_shipped_ones() -> None:
