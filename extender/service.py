@@ -10,7 +10,6 @@ This is the whole extender without HTTP and without a cluster; `extender.app` pu
 import zlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -25,19 +24,15 @@ from extender.decisions import Decisions, Filtered, Preempted, Prioritized
 from extender.explain import explanation_of
 from extender.failing import FailingNodes
 from extender.filter import filter_nodes
-from extender.findings import Allotment, Evidence, Finding
-from extender.gauges import GpuCollector
 from extender.ledger import Ledger
-from extender.metrics import GIGA, Metrics
+from extender.metrics import Metrics
+from extender.observer import Observer
 from extender.on_their_way import OnTheirWay
-from extender.outcomes import FailureReason
 from extender.overview_answers import OverviewAnswer, OverviewAnswers
-from extender.placed import Placed
-from extender.pods import PodIdentity, identity_of
+from extender.pods import identity_of
 from extender.preempt import choose_victims, frees_itself, nominated_node_of
 from extender.preferences import DEFAULT_LIMITS, CandidateLimits
 from extender.prioritize import prioritize_nodes
-from extender.reports import Knowledge
 from extender.waiting import pods_asked_about
 from extender.wire import (
     ExtenderArgs,
@@ -63,11 +58,6 @@ MIB: Final = 1024 * 1024
 REPORT_PATIENCE: Final = timedelta(seconds=30)
 """How long a pod that has had others evicted waits for the agent to report that they left. A report takes a second or
 so; an agent that is down must not keep the pod from trying elsewhere."""
-
-_SURPRISES: Final[dict[type[Finding], str]] = {
-    Allotment: "a pod got other GPUs than expected",
-    Evidence: "a pod's status names other GPUs than the agent reports",
-}
 
 
 class NotReadyError(GpuTopologyError):
@@ -121,51 +111,13 @@ class Service:
         self._failing = failing or FailingNodes(ledger, clock=clock)
         self._decisions = Decisions()
         self._teller = teller
-        self.arrivals = Arrivals(ledger, self._decisions, self._note_arrival)
+        observer = Observer(ledger, self.metrics, self._failing, teller)
+        self.arrivals = Arrivals(ledger, self._decisions, observer.note_arrival)
         self._overviews = OverviewAnswers(ledger)
         self._on_their_way = OnTheirWay(ledger.has)
         self._log = structlog.get_logger("extender")
-        ledger.tell = self._hear
+        ledger.tell = observer.hear
         ledger.seen = self._on_their_way.arrived
-        self.metrics.watch("gpu_scheduler_nodes", "Nodes, by what is known of them.", "knowledge", self._knowledge)
-        self.metrics.watch(
-            "gpu_scheduler_node_standings",
-            "GPU nodes, by how GPU pods fare there.",
-            "standing",
-            self._failing.standings,
-        )
-        self.metrics.tally(
-            "gpu_scheduler_node_failures",
-            "GPU pods that failed and count against their node, by reason.",
-            "reason",
-            lambda: {reason.value: self._failing.counted[reason] for reason in FailureReason},
-        )
-
-        self.metrics.register(GpuCollector(ledger))
-
-    def _knowledge(self) -> dict[str, int]:
-        """Every kind of knowledge, so that one that no node has at present shows as 0."""
-        nodes = self._ledger.knowledge()
-        return {kind.value: nodes[kind] for kind in Knowledge if kind is not Knowledge.UNSEEN}
-
-    def _hear(self, finding: Finding) -> None:
-        """Count what became of what was expected, and log what did not come true."""
-        outcome = "agree" if finding.agrees else "differ"
-        match finding:
-            case Allotment(basis=basis):
-                self.metrics.allotments.labels(basis, outcome).inc()
-            case Evidence():
-                self.metrics.evidence.labels(outcome).inc()
-        if not finding.agrees:
-            self._log.warning(_SURPRISES[type(finding)], **asdict(finding))
-
-    def _note_arrival(self, pod: PodIdentity, placed: Placed) -> None:
-        """Count what a pod of several GPUs got, log it, and let the pod tell."""
-        self.metrics.placements.labels(placed.quality).inc()
-        if placed.bandwidth_gbps is not None:
-            self.metrics.bandwidth.observe(placed.bandwidth_gbps * GIGA)
-        self._log.info("placed", pod=pod.key, quality=placed.quality, **asdict(placed))
-        self._teller.tell_once(pod, pod_story.placed(placed))
 
     def unready_reason(self) -> str | None:
         """Why filter cannot decide yet, in a sentence, or None if it can."""

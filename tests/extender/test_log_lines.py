@@ -14,8 +14,9 @@ import pytest
 from extender.failing import FailingNodes
 from extender.findings import Allotment, Evidence
 from extender.ledger import Ledger
+from extender.observer import _SURPRISES
 from extender.placed import Placed
-from extender.service import _SURPRISES, Service
+from extender.service import Service
 from gpu_topology.errors import GpuTopologyError
 from kubernetes_api import ApiError, Cluster
 from tests.extender.builders import node, pod, switched
