@@ -14,6 +14,14 @@ from contextlib import contextmanager, suppress
 SOON = 30.0
 """Seconds within which a program that is started has shown something, on a busy machine too."""
 
+# What a shell runs in the background ignores Ctrl-C, and so does all that it starts: these tests perhaps.
+PROGRAM = """
+import signal
+from gputopo.__main__ import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+
 
 class Terminal:
     """A program in a terminal of its own.
@@ -65,7 +73,7 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
     """`gputopo` in a terminal of 30 lines and 120 columns."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30"}
-    command = [sys.executable, "-m", "gputopo", *arguments]
+    command = [sys.executable, "-c", PROGRAM, *arguments]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as program:
         os.close(theirs)
         try:
