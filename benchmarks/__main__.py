@@ -162,11 +162,14 @@ def throughput(
     sizes: Annotated[list[int] | None, typer.Option("--nodes", help="Number of nodes; may be repeated.")] = None,
     pods: Annotated[int, typer.Option(min=10, help="Pods that wait.")] = throughputs.PODS,
     rounds: Annotated[int, typer.Option(min=1, help="Runs of each variant.")] = throughputs.ROUNDS,
+    candidates: Annotated[
+        int | None, typer.Option(min=0, show_default=False, help="N of our filter; as shipped, if left out; 0: all.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Pods that a real kube-scheduler binds in a second: without an extender, with one without policy, with ours."""
     console = _console(as_json=as_json)
-    figures = throughputs.measure(sizes or throughputs.SIZES, pods, rounds, console.print)
+    figures = throughputs.measure(sizes or throughputs.SIZES, pods, rounds, console.print, candidates)
     console.print(*throughputs.tables(figures))
     _finish(figures, as_json=as_json)
 

@@ -19,7 +19,7 @@ SIZES: Final = (1000, 5000)
 """Nodes."""
 PODS: Final = 2000
 ROUNDS: Final = 3
-CANDIDATES: Final = (20, 100, 0)
+CANDIDATES: Final = (1, 20, 100, 0)
 """N, for the quality of what is placed; 0: all."""
 
 Figures: TypeAlias = dict[str, dict[str, Any]]
@@ -27,7 +27,11 @@ Report: TypeAlias = Callable[[str], None]
 
 
 def measure(
-    sizes: Sequence[int] = SIZES, pods: int = PODS, rounds: int = ROUNDS, report: Report = lambda _line: None
+    sizes: Sequence[int] = SIZES,
+    pods: int = PODS,
+    rounds: int = ROUNDS,
+    report: Report = lambda _line: None,
+    candidates: int | None = None,
 ) -> Figures:
     """Pods bound a second, by number of nodes and variant, and what belongs to it.
 
@@ -42,19 +46,20 @@ def measure(
         pods: how many wait.
         rounds: how often each variant is run.
         report: is told of every run.
+        candidates: how many nodes our filter passes on at most; None: as shipped.
 
     Raises:
         UnboundPodsError: a variant did not bind all pods.
         GoError: a program has to be built and cannot be.
         ProcessError: a program does not start.
     """
-    return {str(nodes): _measure_one(nodes, pods, rounds, report) for nodes in sizes}
+    return {str(nodes): _measure_one(nodes, pods, rounds, report, candidates) for nodes in sizes}
 
 
-def _measure_one(nodes: int, pods: int, rounds: int, report: Report) -> dict[str, Any]:
+def _measure_one(nodes: int, pods: int, rounds: int, report: Report, candidates: int | None) -> dict[str, Any]:
     compared = list(Variant)
     runs: dict[Variant, list[Run]] = {variant: [] for variant in compared}
-    with TemporaryDirectory() as folder, Testbed(Path(folder) / "control-plane", nodes, pods) as testbed:
+    with TemporaryDirectory() as folder, Testbed(Path(folder) / "control-plane", nodes, pods, candidates) as testbed:
         for turn in range(rounds):
             first = turn % len(compared)
             for variant in compared[first:] + compared[:first]:

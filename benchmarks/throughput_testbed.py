@@ -80,12 +80,14 @@ class Testbed:
         folder: for the files of the control plane.
         nodes: how many.
         pods: how many wait in each run.
+        candidates: how many nodes our filter passes on at most; None: as shipped.
     """
 
-    def __init__(self, folder: Path, nodes: int, pods: int) -> None:
+    def __init__(self, folder: Path, nodes: int, pods: int, candidates: int | None = None) -> None:
         self._folder = folder
         self._nodes = nodes
         self._sizes = pod_sizes(pods)
+        self._candidates = candidates
         self._control_plane = ControlPlane(folder, apiserver_arguments=["--delete-collection-workers=8"])
 
     def __enter__(self) -> Self:
@@ -168,6 +170,7 @@ class Testbed:
                     *(sys.executable, "-m", "extender", "--kubeconfig", str(self._control_plane.kubeconfig())),
                     *("--verbs-port", str(verbs), "--probes-host", LOOPBACK, "--probes-port", str(probes)),
                     *(["--bind"] if binds else []),
+                    *(["--max-candidates", str(self._candidates)] if self._candidates is not None else []),
                 ]
                 configuration = {"urlPrefix": url} | ({"bindVerb": "bind"} if binds else {})
                 probes_url = f"http://{LOOPBACK}:{probes}"

@@ -71,6 +71,7 @@ class Decision:
         pod: which one.
         request: what it asks for; nothing where that could not be read.
         problem: why nothing could be decided about it, in a sentence, or None.
+        tries: how often filter was answered before.
         filtered: the last answer to filter; likewise the others. None where there was none.
         evicted_at: when it was last allowed to have other pods evicted; None if never.
         has_arrived: whether it has been seen bound.
@@ -79,6 +80,7 @@ class Decision:
     pod: PodIdentity
     request: GpuRequest = field(default_factory=GpuRequest)
     problem: str | None = None
+    tries: int = 0
     filtered: Filtered | None = None
     prioritized: Prioritized | None = None
     preempted: Preempted | None = None
@@ -126,6 +128,11 @@ class Decisions:
     def recall(self, key: str) -> Decision | None:
         """What is remembered of the pod "<namespace>/<name>", or None."""
         return self._by_pod.get(key)
+
+    def tries(self, pod: PodIdentity) -> int:
+        """How often filter was answered about a pod, as far as that is remembered."""
+        decision = self.recall(pod.key)
+        return decision.tries if decision is not None and decision.pod == pod else 0
 
     def request_of(self, pod: PodIdentity) -> GpuRequest | None:
         """What a pod asks for, where it was asked about and could be read; None otherwise."""

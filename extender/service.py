@@ -206,8 +206,9 @@ class Service:
 
     def _filter(self, args: ExtenderArgs, request: GpuRequest) -> bytes:
         pod = identity_of(args.pod)
-        # The hash that Python gives to strings differs from process to process: a retry should not see other nodes.
-        turn = zlib.crc32(pod.uid.encode())
+        # Pods take turns over nodes that are equally good; and so do the tries of one pod, which may have failed for
+        # what only kube-scheduler sees, such as a volume.
+        turn = zlib.crc32(pod.uid.encode()) + self._decisions.tries(pod)
         others = self._on_their_way.beside(pod, self._clock()) if request.wishes.are_hard else ()
         result = filter_nodes(
             self._ledger, request, args.names, limit=self._limits.of(args.pod), turn=turn, on_their_way=others
@@ -219,9 +220,9 @@ class Service:
         for kind, nodes in refused.items():
             self.metrics.refusals.labels(kind).inc(nodes)
         if not request.is_empty:
-            self._decisions.about(pod).filtered = Filtered(
-                self._clock(), len(args.names), len(result.passed), result.left_out, refused
-            )
+            decision = self._decisions.about(pod)
+            decision.tries += 1
+            decision.filtered = Filtered(self._clock(), len(args.names), len(result.passed), result.left_out, refused)
             self.metrics.filtered.labels("passed" if result.passed else "refused").inc()
             if not result.passed:
                 self._teller.tell(pod, pod_story.waiting(pod.key, request, result.refusals))

@@ -119,6 +119,16 @@ async def test_only_the_best_candidates_pass() -> None:
     assert answer["FailedNodes"] == answer["FailedAndUnresolvableNodes"] == {}
 
 
+async def test_a_pod_that_is_tried_again_gets_another_one_of_equally_good_nodes() -> None:
+    """The first may have failed for what only kube-scheduler sees."""
+    ledger = Ledger()
+    ledger.replace_nodes([node(name, switched(8)) for name in "abc"])
+    request = {"Pod": pod(gpus=2), "NodeNames": list("abc")}
+    async with client_of(create_app(Service(ledger, limits=CandidateLimits(1)))) as client:
+        answers = [(await client.post("/filter", json=request)).json()["NodeNames"] for _ in range(3)]
+    assert sorted(name for [name] in answers) == list("abc")
+
+
 async def test_until_the_books_are_complete_nothing_is_decided_about_gpus() -> None:
     missing: list[str] = ["the list of nodes"]
     service = service_of(waiting_for=lambda: missing[0] if missing else None)

@@ -94,7 +94,7 @@ def test_the_documented_command_prints_a_nodes_state(control_plane: ControlPlane
     """The path through the annotations is written as kubectl wants it."""
     control_plane.client.patch("Node", NODE, {"metadata": {"annotations": {STATE_ANNOTATION: "the state"}}})
     commands = "".join(files.fenced_blocks(REPOSITORY / "docs" / page, "sh"))
-    paths = re.findall(r"kubectl get node NODE -o (jsonpath='[^']*')", commands)
+    paths = re.findall(r"kubectl get node NODE -o (jsonpath='{.metadata.annotations[^']*')", commands)
     assert paths
     for path in paths:
         assert kubectl("get", "node", NODE, "-o", path.replace("'", "")).stdout == "the state"
