@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -44,6 +45,9 @@ WATCH_SECONDS: Final = 180
 SILENCE_SECONDS: Final = WATCH_SECONDS + 15.0
 """A watch that outlives its end in silence is dead. Bookmarks do not prove life: where nothing changes, an API server
 sends none (seen for 90 s with v1.36.3)."""
+GOODBYE_SECONDS: Final = 0.25
+"""How long the end of connections may take whose request was given up before its answer came: TLS says goodbye first,
+and the loop may end right after us. (The aiohttp documentation, "Graceful Shutdown".)"""
 PAGE_SIZE: Final = 500
 """Objects per page of a list: what client-go uses."""
 
@@ -70,6 +74,7 @@ class Cluster:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
+        self._has_given_up = False
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None = None) -> Cluster:
@@ -113,6 +118,8 @@ class Cluster:
     async def close(self) -> None:
         """End all connections."""
         await self._client.close()
+        if self._has_given_up:
+            await asyncio.sleep(GOODBYE_SECONDS)
 
     async def __aenter__(self) -> Self:
         return self
@@ -332,7 +339,11 @@ class Cluster:
                 body=body,
                 auth_settings=["BearerToken"],
             )
-            answer = await self._client.call_api(*parts, _request_timeout=timeout)
+            try:
+                answer = await self._client.call_api(*parts, _request_timeout=timeout)
+            except asyncio.CancelledError:
+                self._has_given_up = True
+                raise
             async with answer.response as response:
                 await _check(response)
                 yield response
