@@ -34,7 +34,7 @@ def test_every_variant_binds_all_pods_and_says_where_the_time_went() -> None:
     row = figures["20"]
     assert all(row[variant.value] > 0 for variant in Variant)
     assert row["ratio_to_go_echo"] == pytest.approx(row["ours"] / row["go_echo"], abs=0.02)
-    assert set(row["quality"]) == {"20", "100", "all"}
+    assert set(row["quality"]) == {"1", "20", "100", "all"}
     assert "extender_filter" in row["shares"]["ours"]
     assert "extender_bind" in row["shares"]["ours_with_bind"]
     assert "extender_filter" not in row["shares"]["none"]
