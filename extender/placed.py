@@ -9,9 +9,8 @@ from extender.bookings import shown_gpus
 from extender.findings import Basis, basis_of
 from extender.groups import Situation
 from extender.pods import BoundPod
-from gpu_topology.contract import Allocation
-from gpu_topology.placement import LinkTables, assess
-from gpu_topology.request import GpuRequest, Wishes
+from gpu_topology.placement import best_bandwidth
+from gpu_topology.request import Wishes
 
 _ROUNDING: Final = 1e-9
 _FEWEST_LINKED: Final = 2
@@ -97,14 +96,9 @@ def placed_of(pod: BoundPod, book: NodeBook | None) -> Placed | None:
         return Placed(pod.node, whole.total, problem=problem or "too little is known of the node")
     expected = book.expected.get(pod.identity.key, 0)
     has = shown_gpus(pod, book.report.state.held) | expected
-    bandwidth = _bandwidth(situation.tables, has, whole)
-    best = _bandwidth(situation.tables, situation.tables.graph.everything, whole)
+    whatever = replace(whole, wishes=Wishes())  # what it wanted does not change what it got
+    bandwidth = best_bandwidth(situation.tables, has, whatever)
+    best = best_bandwidth(situation.tables, situation.tables.graph.everything, whatever)
     if bandwidth is None or best is None or has.bit_count() != whole.total:
         return Placed(pod.node, whole.total, problem="the node's report does not have as many GPUs for it")
     return Placed(pod.node, whole.total, basis_of(book, pod.identity.key) if expected else None, bandwidth, best)
-
-
-def _bandwidth(tables: LinkTables, gpus: int, request: GpuRequest) -> float | None:
-    """GB/s of the best sets that a pod could have of these GPUs; None where they are too few."""
-    assessment = assess(tables, gpus, replace(request, wishes=Wishes()), Allocation.BEST)
-    return assessment.worth.bandwidth_gbps if assessment.refusal is None and assessment.worth else None

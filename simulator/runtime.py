@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from gpu_topology.contract import Allocation
-from gpu_topology.placement import LinkTables, assess
+from gpu_topology.placement import LinkTables, best_bandwidth
 from gpu_topology.request import GpuRequest
 from simulator.cluster import Cluster, Held
 from simulator.jobs import Job
@@ -32,5 +31,4 @@ class SpeedModel:
 
 def bandwidth_when_empty(tables: LinkTables, request: GpuRequest) -> float:
     """GB/s of the best sets for a pod on an empty node of a kind; 0 where it is too small."""
-    assessment = assess(tables, tables.graph.everything, request, Allocation.BEST)
-    return 0.0 if assessment.worth is None or assessment.refusal else assessment.worth.bandwidth_gbps
+    return best_bandwidth(tables, tables.graph.everything, request) or 0.0

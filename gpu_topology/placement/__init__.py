@@ -7,7 +7,7 @@ one of them; `rank` turns the assessments of all candidates into scores.
 from collections.abc import Sequence
 
 from gpu_topology.placement import vendor
-from gpu_topology.placement.assess import Assessment, assess
+from gpu_topology.placement.assess import Assessment, assess, best_bandwidth
 from gpu_topology.placement.fragmentation import fragmentation, fragmented
 from gpu_topology.placement.leftover import DEFAULT_DEMAND, Demand
 from gpu_topology.placement.masks import gpus_of, mask_of
@@ -33,6 +33,7 @@ __all__ = [
     "WorthModels",
     "assess",
     "assess_with_slices",
+    "best_bandwidth",
     "every_set_keeps",
     "fragmentation",
     "fragmented",

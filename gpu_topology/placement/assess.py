@@ -89,6 +89,21 @@ def assess(  # noqa: PLR0913 - six things that callers name
     )
 
 
+def best_bandwidth(tables: LinkTables, gpus: int, request: GpuRequest) -> float | None:
+    """GB/s of the best sets that a pod could have of some GPUs, whoever chooses; None where they will not do.
+
+    Args:
+        tables: of the node's links.
+        gpus: mask of the GPUs.
+        request: the pod's.
+
+    Raises:
+        PlacementError: `gpus` holds GPUs that the node does not have.
+    """
+    assessment = assess(tables, gpus, request, Allocation.BEST)
+    return None if assessment.refusal or assessment.worth is None else assessment.worth.bandwidth_gbps
+
+
 @dataclass(frozen=True, slots=True)
 class _Question:
     tables: LinkTables
