@@ -32,7 +32,17 @@ def account_of(ledger: Ledger, node: str) -> dict[str, Any] | None:
     - `expected_slices`: pod to resource to the number of slices that it is thought to get.
     """
     book = ledger.book(node)
-    return None if book is None else _account(node, book, ledger.standings.get(node, _GOOD))
+    return None if book is None else _account(ledger, node, book)
+
+
+def account_of_standing(ledger: Ledger, node: str) -> dict[str, str | None]:
+    """How GPU pods fare on a node, why if not well, and until when it gets none, as JSON."""
+    verdict = ledger.standings.get(node, _GOOD)
+    return {
+        "standing": verdict.standing.value,
+        "standing_reason": verdict.reason or None,
+        "left_out_until": None if verdict.until is None else verdict.until.isoformat(timespec="seconds"),
+    }
 
 
 def account_of_claim(claim: Claim) -> dict[str, Any]:
@@ -41,7 +51,7 @@ def account_of_claim(claim: Claim) -> dict[str, Any]:
     return {"claim": claim.name, "gpus": claim.request.total, "containers": containers}
 
 
-def _account(node: str, book: NodeBook, verdict: Verdict) -> dict[str, Any]:
+def _account(ledger: Ledger, node: str, book: NodeBook) -> dict[str, Any]:
     state = book.report.state
     situation = book.group if isinstance(book.group, Situation) else None
     held: dict[str, list[int]] = {}
@@ -51,9 +61,7 @@ def _account(node: str, book: NodeBook, verdict: Verdict) -> dict[str, Any]:
         "node": node,
         "knowledge": book.knowledge.value,
         "problem": book.problem,
-        "standing": verdict.standing.value,
-        "standing_reason": verdict.reason or None,
-        "left_out_until": None if verdict.until is None else verdict.until.isoformat(timespec="seconds"),
+        **account_of_standing(ledger, node),
         "sequence": state.sequence if state else None,
         "free": gpus_of(situation.free) if situation else None,
         "usable": gpus_of(situation.usable) if situation else None,

@@ -8,8 +8,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 
+from extender.account import account_of_standing
 from extender.book import NodeBook
-from extender.failures import Standing, Verdict
 from extender.findings import Basis, basis_of
 from extender.groups import Situation
 from extender.ledger import Ledger
@@ -27,7 +27,6 @@ BASES: Final = (REPORTED, *Basis)
 TYPICAL_SIZES: Final = (2, 4, 8, 16)
 """Sizes of which the best free set is named."""
 
-_GOOD: Final = Verdict(Standing.GOOD, "")
 _SETS_KEPT: Final = 32768
 """Best sets that are remembered: of 5,000 busy nodes of a few kinds many have the same GPUs free."""
 
@@ -80,7 +79,7 @@ def node_overview(ledger: Ledger, name: str) -> dict[str, Any] | None:
     book = ledger.book(name)
     if book is None:
         return None
-    verdict, report = ledger.standings.get(name, _GOOD), book.report
+    report = book.report
     situation = book.group if isinstance(book.group, Situation) else None
     machine, state = (report.machine, report.state) if situation else (None, None)
     return {
@@ -89,9 +88,7 @@ def node_overview(ledger: Ledger, name: str) -> dict[str, Any] | None:
         "clique": machine.clique if machine else None,
         "knowledge": book.knowledge,
         "problem": book.problem,
-        "standing": verdict.standing,
-        "standing_reason": verdict.reason or None,
-        "left_out_until": None if verdict.until is None else verdict.until.isoformat(timespec="seconds"),
+        **account_of_standing(ledger, name),
         "sequence": state.sequence if state else None,
         "allocation": state.allocation if state else None,
         "allocatable": report.allocatable,
