@@ -87,7 +87,9 @@ async def serve(settings: Settings) -> None:
             ]
             if page is not None:
                 servers.append(_Server(create_page_app(service, page.token), page.listener))
-            background: list[_Background] = [*reflectors.values(), failing, events, pod_events, evictor]
+            background: list[_Background] = [*reflectors.values(), failing, events, pod_events]
+            if settings.evict_on_gpu_loss:
+                background.append(evictor)
             if certificates is not None:
                 background.append(Renewal(certificates, then=servers[0].hang_up))
                 watch_certificates(service.metrics, certificates)
@@ -137,7 +139,7 @@ def _failing(settings: Settings, ledger: Ledger, events: NodeEvents) -> FailingN
 
 
 def _evictor(settings: Settings, ledger: Ledger, cluster: Cluster, events: NodeEvents) -> Evictor:
-    """It evicts nobody unless it is told of pods."""
+    """It evicts nobody unless it runs and is told of pods; what it has counted is shown in any case."""
     return Evictor(
         ledger,
         cluster,
