@@ -10,7 +10,7 @@ from extender.gpu_loss import Outcome as EvictionOutcome
 from extender.ledger import Ledger
 from extender.metrics import Metrics
 from extender.pod_events import Outcome, PodEvents
-from extender.stock import GpuState
+from extender.stock import GpuUse
 from extender.tls import Certificates
 from kubernetes_api import Reflector, Restart
 
@@ -41,7 +41,7 @@ class GpuCollector(Collector):
             labels=_KIND,
         )
         for kind, stock in self._ledger.stock().items():
-            for state in GpuState:
+            for state in GpuUse:
                 gpus.add_metric((*kind, state), stock.gpus[state])
             largest.add_metric(kind, stock.largest_set)
             fragmented.add_metric(kind, stock.fragmented)

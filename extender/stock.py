@@ -12,7 +12,7 @@ from gpu_topology.kind import MachineKind
 from gpu_topology.placement import Demand, fragmented
 
 
-class GpuState(StrEnum):
+class GpuUse(StrEnum):
     """What a GPU is doing. Each GPU of a known node is in exactly one state."""
 
     FREE = "free"
@@ -49,7 +49,7 @@ class Stock:
         fragmented: how many of the free GPUs the average request cannot use (`gpu_topology.placement.fragmentation`).
     """
 
-    gpus: Counter[GpuState] = field(default_factory=Counter)
+    gpus: Counter[GpuUse] = field(default_factory=Counter)
     largest_set: int = 0
     fragmented: float = 0.0
 
@@ -89,12 +89,12 @@ def _class_of(kind: MachineKind) -> MachineClass:
 def _add(stock: Stock, situation: Situation, nodes: int, demand: Demand, *, is_left_out: bool) -> None:
     free, usable = situation.free.bit_count(), situation.usable.bit_count()
     sliced = len({pool.gpu for pool in situation.slices or () if pool.gpu is not None})
-    stock.gpus[GpuState.TAKEN] += nodes * (usable - free)
-    stock.gpus[GpuState.SLICED] += nodes * sliced
-    stock.gpus[GpuState.OUT_OF_SERVICE] += nodes * (len(situation.tables) - usable - sliced)
+    stock.gpus[GpuUse.TAKEN] += nodes * (usable - free)
+    stock.gpus[GpuUse.SLICED] += nodes * sliced
+    stock.gpus[GpuUse.OUT_OF_SERVICE] += nodes * (len(situation.tables) - usable - sliced)
     if is_left_out:
-        stock.gpus[GpuState.LEFT_OUT] += nodes * free
+        stock.gpus[GpuUse.LEFT_OUT] += nodes * free
         return
-    stock.gpus[GpuState.FREE] += nodes * free
+    stock.gpus[GpuUse.FREE] += nodes * free
     stock.largest_set = max(stock.largest_set, free)
     stock.fragmented += nodes * fragmented(free, demand)

@@ -17,7 +17,7 @@ from extender.pod_events import Outcome, PodEvents
 from extender.serve import _service
 from extender.service import Service
 from extender.settings import Settings
-from extender.stock import GpuState
+from extender.stock import GpuUse
 from extender.tls import Certificates
 from kubernetes_api import Cluster, Reflector, Resource, Restart
 from tests.extender.builders import bridged, node, switched
@@ -133,8 +133,8 @@ def test_the_page_speaks_of_no_metric_that_does_not_exist() -> None:
     assert spoken <= DOCUMENTED.keys()
 
 
-@pytest.mark.parametrize("choices", [Quality, GpuState])
-def test_every_class_of_what_is_counted_is_documented(choices: type[Quality | GpuState]) -> None:
+@pytest.mark.parametrize("choices", [Quality, GpuUse])
+def test_every_class_of_what_is_counted_is_documented(choices: type[Quality | GpuUse]) -> None:
     assert all(f"| `{choice}` |" in PAGE for choice in choices)
 
 
@@ -177,4 +177,4 @@ def test_the_gpus_of_every_kind_of_machine_are_shown_in_every_state(service: Ser
     }
     assert free == {("nvswitch", "NVIDIA H100 80GB HBM3"): 8, ("nvlink-pairs", "NVIDIA RTX A6000"): 4}
     assert largest == {"NVIDIA H100 80GB HBM3": 8, "NVIDIA RTX A6000": 4}
-    assert len(families["gpu_scheduler_gpus"].samples) == 2 * len(GpuState)
+    assert len(families["gpu_scheduler_gpus"].samples) == 2 * len(GpuUse)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from extender.failures import Standing, Verdict
 from extender.ledger import Ledger
-from extender.stock import GpuState, MachineClass, Stock
+from extender.stock import GpuUse, MachineClass, Stock
 from gpu_topology.placement import Demand
 from gpu_topology.slices import SlicePool
 from tests.extender.builders import bare_node, bridged, holder, node, plain, pod, switched
@@ -91,4 +91,4 @@ def test_every_gpu_of_a_known_node_is_in_one_state(machines: list[tuple[Any, set
     ]
     stocks = ledger_of(*nodes).stock().values()
     assert sum(stock.gpus.total() for stock in stocks) == 4 * len(machines)
-    assert all(0 <= stock.fragmented <= stock.gpus[GpuState.FREE] for stock in stocks)
+    assert all(0 <= stock.fragmented <= stock.gpus[GpuUse.FREE] for stock in stocks)
