@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import quote
 
 import aiohttp
 import orjson
 from kubernetes.aio.client.api_client import ApiClient
 
 from gpu_topology.errors import SettingsError
+from kubernetes_api.answers import check, error_of, lines_of, parsed
 from kubernetes_api.created import (
     NodeEvent,
     PodEvent,
@@ -29,7 +28,8 @@ from kubernetes_api.created import (
     new_pod_event,
 )
 from kubernetes_api.credentials import kubectl_credentials, process_credentials
-from kubernetes_api.errors import ApiError, ConflictError, DeferredError, ExpiredError, NotFoundError
+from kubernetes_api.environment import settle_environment
+from kubernetes_api.errors import ApiError, NotFoundError
 from kubernetes_api.leases import Lease, lease_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ PAGE_SIZE: Final = 500
 
 _EVENTS: Final = "/apis/events.k8s.io/v1/namespaces/{namespace}/events"
 _LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
-_ERRORS_BY_STATUS: Final = {404: NotFoundError, 409: ConflictError, 410: ExpiredError, 429: DeferredError}
 
 
 class Resource(Enum):
@@ -105,7 +104,7 @@ class Cluster:
     @classmethod
     def _with(cls, configuration: Configuration) -> Cluster:
         try:
-            _settle_environment(configuration)
+            settle_environment(configuration)
             return cls(ApiClient(configuration))
         except OSError as error:
             raise SettingsError(f"no usable certificates for the API server: {error}") from error
@@ -295,10 +294,10 @@ class Cluster:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=SILENCE_SECONDS)
         async with self._request("GET", resource.value, query=query, timeout=timeout) as response:
             try:
-                async for line in _lines(response):
+                async for line in lines_of(response):
                     event: dict[str, Any] = orjson.loads(line)
                     if event["type"] == "ERROR":
-                        raise _error_of(event["object"].get("code"), event["object"])
+                        raise error_of(event["object"].get("code"), event["object"])
                     yield event
             finally:
                 _hang_up(response)
@@ -314,7 +313,7 @@ class Cluster:
     ) -> dict[str, Any]:
         timeout = aiohttp.ClientTimeout(total=seconds)
         async with self._request(method, path, query=query, body=body, timeout=timeout) as response:
-            return _parsed(await response.read())
+            return parsed(await response.read())
 
     @asynccontextmanager
     async def _request(
@@ -345,7 +344,7 @@ class Cluster:
                 self._has_given_up = True
                 raise
             async with answer.response as response:
-                await _check(response)
+                await check(response)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
             raise ApiError(f"{method} {path}: {type(error).__name__}: {error}") from error
@@ -360,64 +359,8 @@ def _events_of(event: PodEvent) -> str:
     return _EVENTS.format(namespace=quote(event.about.namespace, safe=""))
 
 
-def _settle_environment(configuration: Configuration) -> None:
-    """Look once for a proxy in the environment, and for credentials of other programs (.netrc) not at all.
-
-    aiohttp would do both anew for each request, each in a thread: twice the time that the request itself takes.
-    """
-    host = urlsplit(configuration.host)
-    if configuration.proxy is None and not proxy_bypass(host.hostname or ""):
-        configuration.proxy = getproxies().get(host.scheme)
-    configuration.client_session_kwargs = {"trust_env": False}
-
-
 def _hang_up(response: aiohttp.ClientResponse) -> None:
     """End a stream in the middle: TLS would wait for a farewell that the event loop may not live to hear."""
     connection = response.connection
     if connection is not None and connection.transport is not None:
         connection.transport.abort()
-
-
-async def _check(response: aiohttp.ClientResponse) -> None:
-    if response.status < 400:  # noqa: PLR2004  HTTP's own border between success and failure
-        return
-    text = await response.read()
-    try:
-        status = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        status = None
-    raise _error_of(response.status, status)
-
-
-def _error_of(code: int | None, status: object) -> ApiError:
-    """The error that a Kubernetes `Status` object speaks of."""
-    message = status.get("message") if isinstance(status, dict) else None
-    kind = _ERRORS_BY_STATUS.get(code or 0, ApiError)
-    return kind(str(message or f"the API server answered {code}"), code)
-
-
-def _parsed(text: bytes) -> dict[str, Any]:
-    """A JSON object, read without the garbage collector.
-
-    A page of a list is a hundred thousand new objects, none of them garbage, and the collector would go through all
-    that is in memory again and again meanwhile. Without it the extender's first lists of 5,000 nodes and 50,000 pods
-    take 28 s of CPU time instead of 38 to 44 (`python -m benchmarks memory`).
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        answer: dict[str, Any] = orjson.loads(text)
-    finally:
-        if was_enabled:
-            gc.enable()
-    return answer
-
-
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The lines of a stream, as they come in; aiohttp's own reader limits their length."""
-    rest = b""
-    async for chunk in response.content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line:
-                yield line

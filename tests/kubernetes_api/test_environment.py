@@ -3,7 +3,7 @@
 import pytest
 from kubernetes.aio.client.configuration import Configuration
 
-from kubernetes_api.cluster import _settle_environment
+from kubernetes_api.environment import settle_environment
 
 
 def settled(monkeypatch: pytest.MonkeyPatch, proxy: str | None = None, **environment: str) -> Configuration:
@@ -12,7 +12,7 @@ def settled(monkeypatch: pytest.MonkeyPatch, proxy: str | None = None, **environ
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     configuration = Configuration(host="https://api.example:6443", proxy=proxy)
-    _settle_environment(configuration)
+    settle_environment(configuration)
     return configuration
 
 
