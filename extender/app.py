@@ -92,7 +92,7 @@ class _Verbs:
         except UnreadableError as error:
             await JSONResponse({"detail": str(error)}, status_code=422)(scope, receive, send)
             return
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        headers = [(b"content-type", _JSON.encode()), (b"content-length", str(len(answer)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 

@@ -37,8 +37,8 @@ class Arrivals:
     def changed(self, obj: dict[str, Any]) -> None:
         """A pod was bound or changed."""
         identity = identity_of(obj)
-        decision = self._decisions.recall(identity.key)
-        if decision is None or decision.pod != identity or decision.has_arrived:
+        decision = self._decisions.of(identity)
+        if decision is None or decision.has_arrived:
             return
         if decision.filtered is None or not decision.filtered.passed:
             return  # another one has decided

@@ -117,8 +117,8 @@ class Decisions:
 
         A pod of the same name with another UID is another pod, of which nothing is known yet.
         """
-        decision = self._by_pod.get(pod.key)
-        if decision is None or decision.pod != pod:
+        decision = self.of(pod)
+        if decision is None:
             decision = self._by_pod[pod.key] = Decision(pod)
         self._by_pod.move_to_end(pod.key)
         if len(self._by_pod) > self._limit:
@@ -129,14 +129,17 @@ class Decisions:
         """What is remembered of the pod "<namespace>/<name>", or None."""
         return self._by_pod.get(key)
 
+    def of(self, pod: PodIdentity) -> Decision | None:
+        """What is remembered of this very pod, or None."""
+        decision = self.recall(pod.key)
+        return decision if decision is not None and decision.pod == pod else None
+
     def tries(self, pod: PodIdentity) -> int:
         """How often filter was answered about a pod, as far as that is remembered."""
-        decision = self.recall(pod.key)
-        return decision.tries if decision is not None and decision.pod == pod else 0
+        decision = self.of(pod)
+        return 0 if decision is None else decision.tries
 
     def request_of(self, pod: PodIdentity) -> GpuRequest | None:
         """What a pod asks for, where it was asked about and could be read; None otherwise."""
-        decision = self.recall(pod.key)
-        if decision is None or decision.pod != pod or decision.request.is_empty:
-            return None
-        return decision.request
+        decision = self.of(pod)
+        return None if decision is None or decision.request.is_empty else decision.request
