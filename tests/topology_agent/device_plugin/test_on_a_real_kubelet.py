@@ -161,6 +161,8 @@ def test_pods_keep_coming_and_are_served_as_scored_after_a_restart(gpu_node: Gpu
         process.kill()
         process.start()
         wait_until_enforced(gpu_node)
+        # A kubelet that has just started lists those that were there only after a while.
+        gpu_node.wait_until_held(lambda now: "before" in now)
         free = gpu_node.free()
         gpu_node.start("after", 4)
         after = gpu_node.held()
